@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Integers of fixed byte order, and a reader and a writer over bytes that cannot leave their bounds. Every
+ * decoder of DRMQ is written with these: a read past the end sets .failed and gives zero, and one check at the
+ * end decides (-EBADMSG).
+ */
+
+#include <endian.h>
+
+#include "base/macro.h"
+
+/* Byte-order types: as arrays they have no alignment, so that structs of them are the layout itself. */
+typedef struct { uint8_t b[2]; } le16_t;
+typedef struct { uint8_t b[4]; } le32_t;
+typedef struct { uint8_t b[8]; } le64_t;
+typedef struct { uint8_t b[2]; } be16_t;
+typedef struct { uint8_t b[4]; } be32_t;
+typedef struct { uint8_t b[8]; } be64_t;
+
+#define DEFINE_BYTE_ORDER(order, bits)                                                             \
+        static inline uint##bits##_t order##bits##_get(order##bits##_t v) {                        \
+                uint##bits##_t x;                                                                  \
+                memcpy(&x, v.b, sizeof(x));                                                        \
+                return order##bits##toh(x);                                                        \
+        }                                                                                          \
+        static inline order##bits##_t order##bits##_of(uint##bits##_t x) {                         \
+                order##bits##_t v;                                                                 \
+                x = hto##order##bits(x);                                                           \
+                memcpy(v.b, &x, sizeof(x));                                                        \
+                return v;                                                                          \
+        }                                                                                          \
+        static inline uint##bits##_t order##bits##_load(const void *p) {                           \
+                uint##bits##_t x;                                                                  \
+                memcpy(&x, p, sizeof(x));                                                          \
+                return order##bits##toh(x);                                                        \
+        }                                                                                          \
+        static inline void order##bits##_store(void *p, uint##bits##_t x) {                        \
+                x = hto##order##bits(x);                                                           \
+                memcpy(p, &x, sizeof(x));                                                          \
+        }
+
+DEFINE_BYTE_ORDER(le, 16)
+DEFINE_BYTE_ORDER(le, 32)
+DEFINE_BYTE_ORDER(le, 64)
+DEFINE_BYTE_ORDER(be, 16)
+DEFINE_BYTE_ORDER(be, 32)
+DEFINE_BYTE_ORDER(be, 64)
+
+/* Reads forward over borrowed bytes. After .failed everything reads as zero and nothing moves. */
+struct byte_reader {
+        const uint8_t *p;
+        const uint8_t *end;
+        bool failed;
+};
+
+void byte_reader_init(struct byte_reader *r, const void *p, size_t n);
+size_t byte_reader_left(const struct byte_reader *r);
+/* Borrows @n bytes in place and moves past them; NULL and .failed when there are fewer. */
+const uint8_t *byte_reader_take(struct byte_reader *r, size_t n);
+uint8_t byte_reader_u8(struct byte_reader *r);
+uint16_t byte_reader_le16(struct byte_reader *r);
+uint32_t byte_reader_le32(struct byte_reader *r);
+uint64_t byte_reader_le64(struct byte_reader *r);
+/* A length (LEB128, at most 10 bytes) and that many bytes. The view borrows. */
+uint64_t byte_reader_uleb(struct byte_reader *r);
+const uint8_t *byte_reader_blob(struct byte_reader *r, size_t *ret_n);
+/* As blob, as a new NUL-terminated string; fails on a NUL inside, on more than @max bytes, and without memory. */
+char *byte_reader_string(struct byte_reader *r, size_t max);
+
+/* Writes forward into memory that grows. After .failed (no memory, or over .limit) nothing is written. */
+struct byte_writer {
+        uint8_t *data;
+        size_t size;
+        size_t n_allocated;
+        size_t limit; /* bytes it may not grow past; 0: none */
+        bool failed;
+};
+
+void byte_writer_init(struct byte_writer *w, size_t limit);
+void byte_writer_done(struct byte_writer *w);
+/* Room for @n bytes that the caller fills at once; NULL and .failed without memory. */
+uint8_t *byte_writer_put(struct byte_writer *w, size_t n);
+void byte_writer_bytes(struct byte_writer *w, const void *p, size_t n);
+void byte_writer_u8(struct byte_writer *w, uint8_t v);
+void byte_writer_le16(struct byte_writer *w, uint16_t v);
+void byte_writer_le32(struct byte_writer *w, uint32_t v);
+void byte_writer_le64(struct byte_writer *w, uint64_t v);
+void byte_writer_uleb(struct byte_writer *w, uint64_t v);
+void byte_writer_blob(struct byte_writer *w, const void *p, size_t n);
+void byte_writer_string(struct byte_writer *w, const char *s);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * How raft, log and core speak: they do not print, they emit records through a tracer that their owner passes in.
+ * The daemon makes journal entries of them, the simulator and the raft scripts make text to compare; so what people
+ * read is tested.
+ */
+
+#include <syslog.h>
+
+#include "base/macro.h"
+
+struct log_record;
+
+struct tracer {
+        void (*emit)(void *userdata, const struct log_record *record);
+        void *userdata;
+};
+
+/* @t may be NULL (says nothing). @message_id: base/messages.h, or NULL below LOG_NOTICE. */
+void trace(const struct tracer *t, int level, const char *message_id, const char *format, ...)
+        _printf_(4, 5);
