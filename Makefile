@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One Makefile for the whole tree, not recursive. `make help` says what can be asked for.
+# Sources are found by wildcard: a new file needs no line here, a new folder of lib/ needs one in lib/layers.
+
+VERSION := 0.1.0
+
+# ---- Paths ----
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+
+# A build with other flags has a folder of its own, so that switching back and forth costs nothing.
+comma := ,
+VARIANT := $(if $(SANITIZE),sanitize-$(subst $(comma),-,$(SANITIZE)))$(if $(COVERAGE),coverage)
+B := build$(addprefix /,$(VARIANT))
+
+# ---- Flags: ours first, the user's CPPFLAGS, CFLAGS and LDFLAGS last ----
+
+LIBRARIES := libsystemd libprotobuf-c libzstd liblz4 zlib jansson
+PROTOC_C ?= protoc-c
+PKG_CONFIG ?= pkg-config
+PROVE ?= prove
+CLANG ?= clang
+FUZZ_SECONDS ?= 10
+PROVE_JOBS ?= $(shell nproc)
+
+our_cppflags = -D_GNU_SOURCE -DDRMQ_VERSION='"$(VERSION)"' -Ilib -I$(B)/gen -I. $(PKG_CFLAGS)
+our_warnings := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wvla -Wformat=2 -Wundef
+our_cflags := -std=gnu17 -O2 -g -fvisibility=hidden -fPIC -pthread $(our_warnings)
+our_ldflags := -pthread -Wl,--as-needed
+libs = $(PKG_LIBS) -lsnappy
+
+ifneq ($(DEVELOPER),)
+our_cflags += -Werror
+endif
+ifneq ($(SANITIZE),)
+our_cflags += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+our_ldflags += -fsanitize=$(SANITIZE)
+endif
+ifneq ($(COVERAGE),)
+our_cflags += -O0 --coverage
+our_ldflags += --coverage
+endif
+
+compile = $(CC) $(our_cppflags) $(CPPFLAGS) $(our_cflags) $(CFLAGS) -MMD -MP -c -o $@ $<
+link = $(CC) $(our_ldflags) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs) $(CFLAGS) $(LDFLAGS)
+
+# With V=1 the commands themselves are shown, else a line for each file made.
+say = $(if $(V),,@printf '  %-8s %s\n' $(1) $@;)
+quiet := $(if $(V),,@)
+
+# ---- Sources ----
+
+proto_src := $(wildcard lib/proto/drmq.proto)
+proto_obj := $(proto_src:lib/proto/%.proto=$(B)/obj/gen/proto/%.pb-c.o)
+proto_header := $(proto_src:lib/proto/%.proto=$(B)/gen/proto/%.pb-c.h)
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+lib_obj := $(call objects,$(sort $(wildcard lib/*/*.c))) $(proto_obj)
+core_obj := $(call objects,$(sort $(wildcard drmqd/core/*.c)))
+test_obj := $(call objects,$(sort $(wildcard tests/lib/*.c) $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c))))
+
+private_lib := $(B)/lib/libdrmq-private.a
+core_lib := $(B)/lib/libdrmq-core.a
+test_lib := $(B)/lib/libdrmq-test.a
+shared_lib := $(if $(wildcard lib/libdrmq.sym),$(B)/lib/libdrmq.so)
+
+tools := $(patsubst %/main.c,%,$(wildcard drmq*/main.c))
+programs := $(addprefix $(B)/bin/,$(tools) $(if $(wildcard tests/sim/main.c),drmq-sim))
+
+unit_tests := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/unit/test-*.c)))
+fuzz_names := $(patsubst tests/fuzz/fuzz-%.c,%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
+replays := $(addprefix $(B)/tests/fuzz/replay-,$(fuzz_names))
+sim_suites := $(sort $(wildcard tests/sim/*.bats))
+crash_suites := $(sort $(wildcard tests/crash-*.bats))
+tool_suites := $(filter-out $(crash_suites),$(sort $(wildcard tests/*.bats)))
+benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(sort $(wildcard tests/bench/*.c)))
+
+# ---- Goals ----
+
+.PHONY: all help clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(programs) $(private_lib) $(core_lib) $(shared_lib)
+
+help:
+	@echo 'make                      everything, to build/bin and build/lib'
+	@echo 'make run                  install what is missing, build, start a node, pipe a file through it'
+	@echo 'make check                install what is missing, run all tests but the slow ones:'
+	@echo '                          check-unit, check-raft, check-sim, check-tools each on their own'
+	@echo 'make check-crash          kill -9, power cuts, full disks, against the real daemon'
+	@echo 'make check-valgrind       the unit tests under valgrind'
+	@echo 'make fuzz                 each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), with clang'
+	@echo 'make lint, make format    rules of the house; formatting applied'
+	@echo 'make bench                what tests/bench holds, to build/bench'
+	@echo 'make install              DESTDIR= PREFIX=$(PREFIX)'
+	@echo 'V=1 shows commands; DEVELOPER=1 adds -Werror; SANITIZE=address,undefined and COVERAGE=1 build below build/'
+
+clean:
+	rm -rf build
+
+# What pkg-config says, asked once. Where a library is missing, the goals that promise to install it do; the others name it.
+installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind fuzz lint
+ifneq ($(filter-out clean help format deps-%,$(or $(MAKECMDGOALS),all)),)
+include $(B)/packages.mk
+endif
+
+$(B)/packages.mk: Makefile tests/lib/deps.sh
+	@mkdir -p $(@D)
+	$(quiet)tests/lib/deps.sh $(if $(filter $(installing_goals),$(MAKECMDGOALS)),,--only-check) build
+	$(quiet){ echo "PKG_CFLAGS := $$($(PKG_CONFIG) --cflags $(LIBRARIES))" && \
+	  echo "PKG_LIBS := $$($(PKG_CONFIG) --libs $(LIBRARIES))"; } > $@
+
+# Anything built depends on the flags it was built with.
+flags_now = $(CC) $(our_cppflags) $(CPPFLAGS) $(our_cflags) $(CFLAGS) $(our_ldflags) $(LDFLAGS) $(libs)
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(flags_now))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(flags_now))' > $@
+
+.PHONY: FORCE deps-check deps-more
+FORCE:
+
+deps-check:
+	@tests/lib/deps.sh build check
+deps-more:
+	@tests/lib/deps.sh build check more
+
+# ---- Rules ----
+
+$(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h &: lib/proto/%.proto
+	@mkdir -p $(B)/gen
+	$(call say,PROTOC)$(PROTOC_C) --proto_path=lib --c_out=$(B)/gen $<
+
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(compile)
+
+$(B)/obj/%.o: %.c $(B)/flags | $(proto_header)
+	@mkdir -p $(@D)
+	$(call say,CC)$(compile)
+
+$(private_lib): $(lib_obj)
+$(core_lib): $(core_obj)
+$(test_lib): $(test_obj)
+$(B)/lib/%.a:
+	@mkdir -p $(@D)
+	$(call say,AR)rm -f $@ && ar rcs $@ $^
+
+$(B)/lib/libdrmq.so.0: $(lib_obj) lib/libdrmq.sym
+	$(call say,LINK)mkdir -p $(@D) && $(CC) -shared $(our_ldflags) -Wl,-soname,$(@F) -Wl,--version-script,lib/libdrmq.sym \
+	  -o $@ $(lib_obj) $(libs) $(CFLAGS) $(LDFLAGS)
+
+$(B)/lib/libdrmq.so: $(B)/lib/libdrmq.so.0
+	$(quiet)ln -sf $(<F) $@
+
+# A tool is made of all sources of its folder; the daemon and the simulator link the broker core too.
+define tool
+$(B)/bin/$(1): $(call objects,$(sort $(wildcard $(1)/*.c))) $(if $(filter drmqd,$(1)),$(core_lib)) $(private_lib)
+	@mkdir -p $$(@D)
+	$$(call say,LINK)$$(link)
+endef
+$(foreach t,$(tools),$(eval $(call tool,$(t))))
+
+$(B)/bin/drmq-sim: $(B)/obj/tests/sim/main.o $(test_lib) $(core_lib) $(private_lib)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(link)
+
+$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(test_lib) $(core_lib) $(private_lib)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(link)
+
+$(B)/tests/fuzz/replay-%: $(B)/obj/tests/fuzz/fuzz-%.o $(B)/obj/tests/fuzz/replay-main.o $(test_lib) $(core_lib) $(private_lib)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(link)
+
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(test_lib) $(core_lib) $(private_lib)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(link)
+
+.PHONY: bench
+bench: all $(benches)
+
+# ---- Tests: programs and bats suites alike speak TAP; one prove runs them and prints the totals ----
+
+.PHONY: check check-unit check-raft check-sim check-tools check-crash check-valgrind tests
+
+tests: all $(unit_tests) $(replays)
+
+# Suites find what to test in $DRMQ_BUILD, and the tools on the PATH.
+test_environment = DRMQ_BUILD='$(abspath $(B))' PATH='$(abspath $(B))/bin':"$$PATH"
+# Takes the tests' names; where a folder is still empty there is nothing to run.
+run_tests = $(if $(strip $(1)),$(quiet)$(test_environment) $(2) $(PROVE) -j$(PROVE_JOBS) --failures --comments --exec tests/lib/run-test.sh $(PROVE_FLAGS) $(1),@echo 'Nothing to run.')
+
+check: deps-check tests
+	$(call run_tests,$(unit_tests) $(replays) $(sim_suites) $(tool_suites))
+check-unit: deps-check $(unit_tests) $(replays)
+	$(call run_tests,$(unit_tests) $(replays))
+check-raft: deps-check $(filter %/test-raft% ,$(unit_tests))
+	$(call run_tests,$(filter $(B)/tests/unit/test-raft%,$(unit_tests)))
+check-sim: deps-check all
+	$(call run_tests,$(sim_suites))
+check-tools: deps-check all
+	$(call run_tests,$(tool_suites))
+check-crash: deps-more all
+	$(call run_tests,$(crash_suites))
+check-valgrind: deps-more $(unit_tests)
+	$(call run_tests,$(unit_tests),DRMQ_TEST_WRAPPER='valgrind -q --error-exitcode=99 --leak-check=full')
+
+# ---- Fuzzing: objects of their own, by clang ----
+
+F := build/fuzz
+fuzz_flags := -fsanitize=address -fno-omit-frame-pointer
+fuzz_obj := $(patsubst $(B)/obj/%,$(F)/obj/%,$(lib_obj) $(core_obj) $(test_obj))
+
+$(F)/obj/gen/%.o: $(B)/gen/%.c $(B)/packages.mk
+	@mkdir -p $(@D)
+	$(call say,CLANG)$(CLANG) $(our_cppflags) $(our_cflags) $(fuzz_flags) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(F)/obj/%.o: %.c $(B)/packages.mk | $(proto_header)
+	@mkdir -p $(@D)
+	$(call say,CLANG)$(CLANG) $(our_cppflags) $(our_cflags) $(fuzz_flags) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(F)/libdrmq-fuzz.a: $(fuzz_obj)
+	$(call say,AR)rm -f $@ && ar rcs $@ $^
+$(F)/fuzz-%: $(F)/obj/tests/fuzz/fuzz-%.o $(F)/libdrmq-fuzz.a
+	$(call say,LINK)$(CLANG) $(our_ldflags) $(fuzz_flags) -fsanitize=fuzzer -o $@ $^ $(libs)
+
+.PHONY: fuzz
+fuzz: deps-more $(addprefix $(F)/fuzz-,$(fuzz_names))
+	$(call run_tests,$(addprefix $(F)/fuzz-,$(fuzz_names)),FUZZ_SECONDS='$(FUZZ_SECONDS)')
+
+# ---- Lint: each script of tests/lint holds one rule of the house ----
+
+.PHONY: lint format
+sources := $(sort $(wildcard lib/*.h lib/*/*.[ch] drmqd/core/*.[ch] drmq*/*.[ch] tests/*/*.[ch]))
+
+lint: deps-more all
+	$(call run_tests,$(sort $(wildcard tests/lint/check-*.sh)),CC='$(CC)' LINT_CFLAGS="$(subst ",\",$(our_cppflags) $(our_cflags))")
+
+format:
+	clang-format -i $(sources)
+
+# ---- Install and run ----
+
+.PHONY: install run
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	$(if $(tools),install $(addprefix $(B)/bin/,$(tools)) $(DESTDIR)$(BINDIR)/)
+ifneq ($(shared_lib),)
+	install -m 644 $(B)/lib/libdrmq.so.0 $(DESTDIR)$(LIBDIR)/
+	ln -sf libdrmq.so.0 $(DESTDIR)$(LIBDIR)/libdrmq.so
+	install -m 644 lib/drmq.h $(DESTDIR)$(INCLUDEDIR)/
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
+	  lib/libdrmq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/drmq.pc
+endif
+	for page in $(wildcard man/*.[1-8]); do \
+	  install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
+
+run: all
+	$(quiet)tests/lib/deps.sh build
+	$(quiet)DRMQ_BUILD='$(abspath $(B))' tests/lib/run-demo.sh
+
+-include $(shell find $(B)/obj $(F)/obj -name '*.d' 2>/dev/null)
