@@ -47,6 +47,7 @@ our_ldflags += --coverage
 endif
 
 compile = $(CC) $(our_cppflags) $(CPPFLAGS) $(our_cflags) $(CFLAGS) -MMD -MP -c -o $@ $<
+compile_planted = $(CC) -DDRMQ_PLANTED_BUGS $(our_cppflags) $(CPPFLAGS) $(our_cflags) $(CFLAGS) -MMD -MP -c -o $@ $<
 link = $(CC) $(our_ldflags) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(libs) $(CFLAGS) $(LDFLAGS)
 
 # With V=1 the commands themselves are shown, else a line for each file made.
@@ -69,6 +70,12 @@ private_lib := $(B)/lib/libdrmq-private.a
 core_lib := $(B)/lib/libdrmq-core.a
 test_lib := $(B)/lib/libdrmq-test.a
 shared_lib := $(if $(wildcard lib/libdrmq.sym),$(B)/lib/libdrmq.so)
+
+# The simulator, and a daemon for the crash tests, can switch on the planted bugs of base/bug.h.
+P := $(B)/planted
+planted_lib := $(P)/libdrmq-planted.a
+planted_obj := $(patsubst $(B)/obj/%,$(P)/obj/%,$(filter-out $(proto_obj),$(lib_obj) $(core_obj) $(test_obj))) $(proto_obj)
+planted_daemon := $(if $(wildcard drmqd/main.c),$(P)/bin/drmqd)
 
 tools := $(patsubst %/main.c,%,$(wildcard drmq*/main.c))
 programs := $(addprefix $(B)/bin/,$(tools) $(if $(wildcard tests/sim/main.c),drmq-sim))
@@ -145,6 +152,10 @@ $(B)/obj/%.o: %.c $(B)/flags | $(proto_header)
 	@mkdir -p $(@D)
 	$(call say,CC)$(compile)
 
+$(P)/obj/%.o: %.c $(B)/flags | $(proto_header)
+	@mkdir -p $(@D)
+	$(call say,CC)$(compile_planted)
+
 $(private_lib): $(lib_obj)
 $(core_lib): $(core_obj)
 $(test_lib): $(test_obj)
@@ -167,7 +178,14 @@ $(B)/bin/$(1): $(call objects,$(sort $(wildcard $(1)/*.c))) $(if $(filter drmqd,
 endef
 $(foreach t,$(tools),$(eval $(call tool,$(t))))
 
-$(B)/bin/drmq-sim: $(B)/obj/tests/sim/main.o $(test_lib) $(core_lib) $(private_lib)
+$(planted_lib): $(planted_obj)
+	$(call say,AR)rm -f $@ && ar rcs $@ $^
+
+$(B)/bin/drmq-sim: $(P)/obj/tests/sim/main.o $(planted_lib)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(link)
+
+$(P)/bin/drmqd: $(patsubst %.c,$(P)/obj/%.o,$(sort $(wildcard drmqd/*.c))) $(planted_lib)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(link)
 
@@ -190,7 +208,7 @@ bench: all $(benches)
 
 .PHONY: check check-unit check-raft check-sim check-tools check-crash check-valgrind tests
 
-tests: all $(unit_tests) $(replays)
+tests: all $(unit_tests) $(replays) $(planted_daemon)
 
 # Suites find what to test in $DRMQ_BUILD, and the tools on the PATH.
 test_environment = DRMQ_BUILD='$(abspath $(B))' PATH='$(abspath $(B))/bin':"$$PATH"
@@ -207,7 +225,7 @@ check-sim: deps-check all
 	$(call run_tests,$(sim_suites))
 check-tools: deps-check all
 	$(call run_tests,$(tool_suites))
-check-crash: deps-more all
+check-crash: deps-more all $(planted_daemon)
 	$(call run_tests,$(crash_suites))
 check-valgrind: deps-more $(unit_tests)
 	$(call run_tests,$(unit_tests),DRMQ_TEST_WRAPPER='valgrind -q --error-exitcode=99 --leak-check=full')
@@ -264,4 +282,4 @@ run: all
 	$(quiet)tests/lib/deps.sh build
 	$(quiet)DRMQ_BUILD='$(abspath $(B))' tests/lib/run-demo.sh
 
--include $(shell find $(B)/obj $(F)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(P)/obj $(F)/obj -name '*.d' 2>/dev/null)
