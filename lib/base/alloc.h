@@ -18,13 +18,15 @@ void *mem_realloc(void *p, size_t n_bytes);
 /* Takes NULL. Returns NULL, so that `p = mem_free(p)` forgets it. */
 void *mem_free(void *p);
 
+/* Return new copies, or NULL: of a string, of its first @n bytes at most (a NUL is added), of @n_bytes bytes. */
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n);
 void *mem_dup(const void *p, size_t n_bytes);
 /* Returns a new string, or NULL. */
 char *mem_asprintf(const char *format, ...) _printf_(1, 2);
 
-/* Bytes handed out and not yet freed, by the allocator's own measure. */
+/* Bytes handed out and not yet freed, by the allocator's own measure (malloc_usable_size(3): what was asked for and
+ * what rounding added). */
 size_t mem_bytes(void);
 
 /**
@@ -35,21 +37,38 @@ size_t mem_bytes(void);
  */
 bool mem_fail_at(uint64_t n);
 
+/**
+ * mem_grow() - what grow() is made of
+ * @p:            array, or NULL; takes on success
+ * @n_allocated:  elements there is room for; updated on success
+ * @n_needed:     elements that must fit
+ * @element_size: size of one in bytes
+ *
+ * At least doubles, so that appending one by one costs linear time.
+ *
+ * Return: the array; NULL where there is no memory or the size overflows: @p is still the caller's, nothing changed.
+ */
 void *mem_grow(void *p, size_t *n_allocated, size_t n_needed, size_t element_size);
 
-static inline void mem_freep(void *p) {
+/* @n elements of @size bytes. NULL on overflow of n * size or no memory. */
+static inline void *mem_alloc_array(size_t n, size_t size) {
+        size_t n_bytes;
+
+        return __builtin_mul_overflow(n, size, &n_bytes) ? NULL : mem_alloc(n_bytes);
+}
+static inline void *mem_alloc0_array(size_t n, size_t size) {
+        size_t n_bytes;
+
+        return __builtin_mul_overflow(n, size, &n_bytes) ? NULL : mem_alloc0(n_bytes);
+}
+
+static inline _unused_ void mem_freep(void *p) {
         mem_free(*(void **) p);
 }
 
 /* new(struct x, n): n uninitialised elements; new0: zeroed. NULL on overflow of n * size or no memory. */
-#define new(type, n)                                                                               \
-        ((type *) (__builtin_mul_overflow_p((size_t) (n), sizeof(type), (size_t) 0)                \
-                           ? NULL                                                                  \
-                           : mem_alloc(sizeof(type) * (size_t) (n))))
-#define new0(type, n)                                                                              \
-        ((type *) (__builtin_mul_overflow_p((size_t) (n), sizeof(type), (size_t) 0)                \
-                           ? NULL                                                                  \
-                           : mem_alloc0(sizeof(type) * (size_t) (n))))
+#define new(type, n) ((type *) mem_alloc_array((n), sizeof(type)))
+#define new0(type, n) ((type *) mem_alloc0_array((n), sizeof(type)))
 
 /* grow(array, n_allocated, n_needed): makes room for n_needed elements, doubling; true on success, else nothing
  * changed. */

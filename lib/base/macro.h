@@ -49,18 +49,18 @@
 #define ELEMENTSOF(x) (sizeof(x) / sizeof((x)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *) ((char *) (ptr) - offsetof(type, member)))
 
-#define MIN(a, b)                                                                                  \
+/* Each evaluates its arguments once; may be nested. Both arguments want the same signedness. */
+#define MIN(a, b) _MINMAX(a, <, b, __COUNTER__)
+#define MAX(a, b) _MINMAX(a, >, b, __COUNTER__)
+#define _MINMAX(a, operator, b, id) _MINMAX_NAMED(a, operator, b, _PASTE(_a, id), _PASTE(_b, id))
+#define _MINMAX_NAMED(a, operator, b, name_a, name_b)                                              \
         ({                                                                                         \
-                typeof(a) _a = (a);                                                                \
-                typeof(b) _b = (b);                                                                \
-                _a < _b ? _a : _b;                                                                 \
+                typeof(a) name_a = (a);                                                            \
+                typeof(b) name_b = (b);                                                            \
+                name_a operator name_b ? name_a : name_b;                                          \
         })
-#define MAX(a, b)                                                                                  \
-        ({                                                                                         \
-                typeof(a) _a = (a);                                                                \
-                typeof(b) _b = (b);                                                                \
-                _a > _b ? _a : _b;                                                                 \
-        })
+#define _PASTE(x, y) _PASTE_EXPANDED(x, y)
+#define _PASTE_EXPANDED(x, y) x##y
 
 /* Rounds up to a multiple of a, a power of two. The caller knows that n + a does not overflow. */
 #define ALIGN_TO(n, a) (((n) + (typeof(n)) (a) - 1) & ~((typeof(n)) (a) - 1))
