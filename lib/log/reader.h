@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Reading a shard's log while it grows. Both kinds of reader are self-contained once made: they hold what they need
+ * (segments by reference, a copy of the open segment's index points, the position up to which all is committed), so
+ * that they run on the loop as long as the page cache has the bytes, and in a job where it has not.
+ *
+ *     struct log_read   the batches of one partition from an offset on: a fetch
+ *     struct log_scan   all entries from an index on: checkpoints, dumps, replay
+ *
+ * What is read from disk is verified before it is handed out: the entry's checksum and, for a fetch, the batches'.
+ *
+ * How a batch is found. Each segment has an index (log/index.h): per partition, points (offset, append time,
+ * position). A batch without a point of its own begins less than INDEX_DISTANCE_BYTES of log behind a point of the
+ * same partition. So a fetch reads on from a point for that distance, then goes to the partition's next point: with one
+ * topic that is one long run, with ten thousand interleaved it touches only what it needs.
+ */
+
+#include "base/buf.h"
+#include "base/macro.h"
+#include "io/io.h"
+#include "log/entry.h"
+
+struct shard_log;
+
+#define INDEX_DISTANCE_BYTES (UINT64_C(16) << 10)
+
+/* Where a reader stands: a hint that saves the search; all zero: none. */
+struct log_position {
+        uint64_t segment_first_index;
+        uint64_t generation;
+        uint64_t pos;
+        uint64_t offset; /* the offset that comes next there */
+};
+
+struct log_read;
+
+struct log_read_slice {
+        uint64_t index;
+        uint64_t term;
+        uint64_t base_offset;
+        int64_t append_time_ms;
+        int64_t not_before_ms;
+        int64_t expires_at_ms;
+        uint8_t priority;
+        struct slice batch; /* shares the read's buffer */
+};
+
+/**
+ * shard_log_read() - prepare a fetch
+ * @offset: the first message wanted; the first batch given holds it, or the next there is
+ * @limit_offset: batches from here on are not given (the high watermark)
+ * @max_bytes: stop once so much is gathered; the first batch is given however large it is
+ * @hint: where an earlier fetch of this partition ended, or NULL
+ *
+ * Return: 0; -ENOMEM.
+ */
+int shard_log_read(struct shard_log *l,
+                   uint64_t partition_id,
+                   uint64_t offset,
+                   uint64_t limit_offset,
+                   size_t max_bytes,
+                   const struct log_position *hint,
+                   struct log_read **ret);
+struct log_read *log_read_free(struct log_read *r);
+DEFINE_CLEANUP(struct log_read *, log_read_free)
+
+/**
+ * log_read_run() - read
+ * @may_block: false on the loop: -EAGAIN where the page cache has not all; run it again in a job then
+ *
+ * Return: 1 there are slices; 0 nothing from @offset on below the limit; -EAGAIN; -EBADMSG what comes next is damaged
+ * and no good batch is before it (log_read_damage() tells where); -EIO; -ENOMEM.
+ */
+int log_read_run(struct log_read *r, bool may_block);
+const struct log_read_slice *log_read_slices(const struct log_read *r, size_t *ret_n);
+/* Where to go on; after 1. */
+void log_read_position(const struct log_read *r, struct log_position *ret);
+/* After -EBADMSG: the first index that is damaged, and the first offset behind the damage that is good (0: unknown). */
+void log_read_damage(const struct log_read *r, uint64_t *ret_index, uint64_t *ret_next_good_offset);
+/* Bytes of memory that it holds. */
+size_t log_read_bytes(const struct log_read *r);
+
+/**
+ * shard_log_find_time() - prepare the search for the first batch appended at or after a time
+ *
+ * Run it as a log_read; its single slice is that batch (0: none). Same returns.
+ */
+int shard_log_find_time(struct shard_log *l,
+                        uint64_t partition_id,
+                        int64_t time_ms,
+                        uint64_t limit_offset,
+                        struct log_read **ret);
+
+struct log_scan;
+
+/* All entries from @from_index to @to_index, both durable. Blocking: for jobs and start-up. @verify as entry_decode(). */
+int shard_log_scan(struct shard_log *l,
+                   uint64_t from_index,
+                   uint64_t to_index,
+                   enum entry_verify verify,
+                   struct log_scan **ret);
+struct log_scan *log_scan_free(struct log_scan *s);
+DEFINE_CLEANUP(struct log_scan *, log_scan_free)
+/* Return: 1 an entry (borrows until the next call); 0 the end; -EBADMSG damaged: the next call goes on behind it. */
+int log_scan_next(struct log_scan *s, struct entry *ret);
