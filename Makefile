@@ -98,7 +98,7 @@ all: $(programs) $(private_lib) $(core_lib) $(shared_lib)
 
 help:
 	@echo 'make                      everything, to build/bin and build/lib'
-	@echo 'make run                  install what is missing, build, start a node, pipe a file through it'
+	@echo 'make run, make stop       install what is missing, build, start a node, pipe a file through it; stop it'
 	@echo 'make check                install what is missing, run all tests but the slow ones:'
 	@echo '                          check-unit, check-raft, check-sim, check-tools each on their own'
 	@echo 'make check-crash          kill -9, power cuts, full disks, against the real daemon'
@@ -114,7 +114,7 @@ clean:
 
 # What pkg-config says, asked once. Where a library is missing, the goals that promise to install it do; the others name it.
 installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind fuzz lint
-ifneq ($(filter-out clean help format deps-%,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help format stop deps-%,$(or $(MAKECMDGOALS),all)),)
 include $(B)/packages.mk
 endif
 
@@ -264,7 +264,7 @@ format:
 
 # ---- Install and run ----
 
-.PHONY: install run
+.PHONY: install run stop
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
 	$(if $(tools),install $(addprefix $(B)/bin/,$(tools)) $(DESTDIR)$(BINDIR)/)
@@ -281,5 +281,8 @@ endif
 run: all
 	$(quiet)tests/lib/deps.sh build
 	$(quiet)DRMQ_BUILD='$(abspath $(B))' tests/lib/run-demo.sh
+
+stop:
+	$(quiet)tests/lib/run-demo.sh --stop
 
 -include $(shell find $(B)/obj $(P)/obj $(F)/obj -name '*.d' 2>/dev/null)

@@ -54,4 +54,4 @@ fi
 
 echo "Installing: ${missing[*]}" >&2
 "${as_root[@]}" apt-get update -q >&2
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2 </dev/null
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" -o DPkg::Lock::Timeout=600 >&2 </dev/null

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The options that a tool's --help, its page and (where there is one) its completion.bash name are the same.
+. "$(dirname "$0")/tap.bash"
+
+build=${DRMQ_BUILD:?is set by make lint}
+
+# Lines that begin with an option, up to the first double blank, where the description starts.
+options_of_help() {
+        "$1" --help </dev/null | sed -nE 's/^ +(-.*)/\1/p' | sed -E 's/  .*//' |
+                grep -oE -- '(^|[ ,|[])--?[a-zA-Z0-9][a-z0-9-]*' | grep -oE -- '--?[a-zA-Z0-9].*' | sort -u
+}
+
+# Items of lists: `.It Fl b , Fl -brokers Ns = Ns Ar LIST`.
+options_of_page() {
+        sed -nE 's/^\.It (Fl .*)/\1/p' "$1" | sed -E 's/\b(Fl|Ns) Fl /\1 -/g' |
+                grep -oE 'Fl -?[a-zA-Z0-9][a-z0-9-]*' | sed -E 's/^Fl /-/' | sort -u
+}
+
+options_of_completion() {
+        grep -oE -- '(^|[^a-zA-Z0-9-])--?[a-zA-Z0-9][a-z0-9-]*' "$1" | grep -oE -- '--[a-z0-9][a-z0-9-]*|-[a-zA-Z0-9]$' | sort -u
+}
+
+for main in drmq*/main.c; do
+        [ -e "$main" ] || continue
+        tool=${main%/main.c}
+        help=$(options_of_help "$build/bin/$tool")
+
+        for page in man/"$tool".[18]; do
+                [ ! -e "$page" ] || diff --label "$tool --help" --label "$page" -U 0 <(echo "$help") <(options_of_page "$page") || true
+        done | rule "$tool: --help and page name the same options"
+
+        [ -e "$tool/completion.bash" ] || continue
+        diff --label "$tool --help" --label "$tool/completion.bash" -U 0 <(grep -- '^--' <<<"$help") \
+                <(options_of_completion "$tool/completion.bash" | grep -- '^--') |
+                rule "$tool: --help and completion.bash name the same long options"
+done
+
+finish
