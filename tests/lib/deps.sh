@@ -5,7 +5,7 @@
 #   build   what compiles the tree        check   what `make check` runs        more   fuzzing, lint, valgrind, crash tests
 set -euo pipefail
 
-build=(gcc make pkg-config libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev liblz4-dev libsnappy-dev
+build=(gcc libc6-dev make pkg-config libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev liblz4-dev libsnappy-dev
         zlib1g-dev libjansson-dev)
 check=(bats jq perl)
 more=(clang libclang-rt-14-dev clang-format shellcheck mandoc valgrind strace e2fsprogs xfsprogs)
