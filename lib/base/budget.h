@@ -10,17 +10,21 @@
 
 struct budget {
         size_t limit_bytes;
-        size_t low_bytes; /* a stopped owner goes on below this */
+        size_t low_bytes; /* a stopped owner goes on at or below this */
         size_t used_bytes;
-        size_t peak_bytes;
+        size_t peak_bytes; /* the most that was used at a time */
 };
 
+/* @limit_bytes > 0, @low_bytes <= @limit_bytes. */
 void budget_init(struct budget *b, size_t limit_bytes, size_t low_bytes);
-/* Return: 0; -EAGAIN past the limit (nothing charged). One charge is always let in when nothing is used, so that
- * no request can be too large for ever. */
+/* Return: 0; -EAGAIN past the limit, nothing charged: try again when something was released. One charge is always let
+ * in when nothing is used, so that no request can be too large for ever. */
 int budget_charge(struct budget *b, size_t n_bytes);
 /* Charges without asking: for what is already there. */
 void budget_charge_forced(struct budget *b, size_t n_bytes);
+/* Gives back what was charged. */
 void budget_release(struct budget *b, size_t n_bytes);
+/* Whether the limit is reached: stop taking in. */
 bool budget_is_full(const struct budget *b);
+/* Whether a stopped owner may go on: at or below the low mark. */
 bool budget_is_low(const struct budget *b);

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Reference-counted bytes and slices of them: how payload moves without being copied.
+ * Reference-counted bytes and slices of them: how payload moves without being copied. Bytes that more than one slice
+ * can see are not written any more.
  *
  * The count is not atomic: a buf belongs to one thread at a time. A job that fills one owns it alone until its
  * completion hands it back.
@@ -20,17 +21,20 @@ struct buf {
 struct slice {
         struct buf *buf;
         const uint8_t *data;
-        size_t size;
+        size_t size; /* bytes */
 };
 
-/* Returns a new buf with one reference, contents uninitialised; NULL: no memory. */
+/* Returns a new buf with one reference, of @capacity bytes (0 is allowed), contents uninitialised; NULL: no memory. */
 struct buf *buf_new(size_t capacity);
+/* Shares: adds a reference, returns @b. */
 struct buf *buf_ref(struct buf *b);
-/* Drops a reference; takes NULL, returns NULL. */
+/* Drops a reference, the last one frees; takes NULL, returns NULL. */
 struct buf *buf_unref(struct buf *b);
 DEFINE_CLEANUP(struct buf *, buf_unref)
 
-/* A slice of @b that shares it; @data lies inside @b. */
+/* A slice of @b that shares it; @size bytes at @data, which lie inside @b. Release with slice_done(). */
 struct slice slice_of(struct buf *b, const uint8_t *data, size_t size);
+/* The same slice once more, with a reference of its own. */
 struct slice slice_ref(struct slice s);
+/* Drops the slice's reference; @s is empty then. */
 void slice_done(struct slice *s);

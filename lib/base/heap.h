@@ -3,7 +3,8 @@
 
 /*
  * A binary heap of deadlines. Equal deadlines come out in the order in which they went in, so that a run does
- * not depend on the heap's inner order.
+ * not depend on the heap's inner order. The heap borrows its nodes, which callers embed; a node that is zeroed is in
+ * no heap.
  */
 
 #include "base/macro.h"
@@ -22,14 +23,15 @@ struct heap {
 };
 
 void heap_init(struct heap *h);
-/* Forgets the nodes; they are the caller's. */
+/* Forgets the nodes, which are in no heap then. */
 void heap_done(struct heap *h);
-/* Return: 0; -ENOMEM. */
+/* @n is in no heap. Return: 0; -ENOMEM, nothing changed. */
 int heap_push(struct heap *h, struct heap_node *n, uint64_t priority);
-/* Borrows; NULL when empty. */
+/* The first node, which stays; NULL when empty. */
 struct heap_node *heap_peek(const struct heap *h);
+/* The first node, which is in no heap from then on; NULL when empty. */
 struct heap_node *heap_pop(struct heap *h);
-/* Nothing where @n is not in the heap. */
+/* Nothing happens where @n is in no heap; it must not be in another one. Cannot fail. */
 void heap_remove(struct heap *h, struct heap_node *n);
 
 static inline bool heap_node_is_linked(const struct heap_node *n) {

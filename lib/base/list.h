@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* An intrusive, circular, doubly linked list. A head and an unlinked node point to themselves. */
+/*
+ * An intrusive, circular, doubly linked list. A head and an unlinked node point to themselves. Nothing is allocated;
+ * the list borrows its nodes.
+ *
+ *     struct waiter { struct list in_queue; … };
+ *     LIST_FOREACH(&queue, w, struct waiter, in_queue)
+ *             …
+ */
 
 #include "base/macro.h"
 
@@ -37,10 +44,12 @@ static inline void list_remove(struct list *node) {
 }
 
 #define list_entry(node, type, member) CONTAINER_OF(node, type, member)
+/* The first (last) element; NULL where the list is empty. @head is evaluated more than once. */
 #define list_first(head, type, member)                                                             \
         (list_is_empty(head) ? NULL : list_entry((head)->next, type, member))
 #define list_last(head, type, member)                                                              \
         (list_is_empty(head) ? NULL : list_entry((head)->prev, type, member))
+/* Takes the first element out of the list and returns it; NULL where it is empty. */
 #define list_pop(head, type, member)                                                               \
         ({                                                                                         \
                 type *_popped = list_first(head, type, member);                                    \
@@ -49,9 +58,13 @@ static inline void list_remove(struct list *node) {
                 _popped;                                                                           \
         })
 
-/* The body may remove the element at hand, nothing else. */
+/* The node inside an element. Not &i->member: at the end of a walk there is no element around the head. */
+#define _list_node(i, type, member) ((struct list *) (void *) ((char *) (i) + offsetof(type, member)))
+
+/* The body may remove (and free) the element at hand, nothing else. */
 #define LIST_FOREACH(head, i, type, member)                                                        \
         for (type *i = list_entry((head)->next, type, member),                                     \
-                  *_next_##i = list_entry(i->member.next, type, member);                           \
-             &i->member != (head);                                                                 \
-             i = _next_##i, _next_##i = list_entry(i->member.next, type, member))
+                  *_next_##i = list_entry(_list_node(i, type, member)->next, type, member);        \
+             _list_node(i, type, member) != (head);                                                \
+             i = _next_##i,                                                                        \
+                  _next_##i = list_entry(_list_node(i, type, member)->next, type, member))

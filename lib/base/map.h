@@ -26,17 +26,33 @@ struct map {
         map_compare_t compare;
 };
 
+/* An empty map. There is nothing to release: the nodes are the caller's. */
 void map_init(struct map *m, map_compare_t compare);
-/* Return: 0; -EEXIST a node with that key is there (and *ret_existing, if asked for, is it). Borrows the node. */
+
+/**
+ * map_insert() - put a node where its key belongs
+ * @m:            map
+ * @key:          the key of @node, as @m's compare function takes it
+ * @node:         node, in no map; borrowed until map_remove()
+ * @ret_existing: returns the node that is in the way (written on -EEXIST only); may be NULL
+ *
+ * The key of a node must not change while it is in the map.
+ *
+ * Return: 0; -EEXIST a node with that key is there, nothing changed.
+ */
 int map_insert(struct map *m, const void *key, struct map_node *node, struct map_node **ret_existing);
+/* @node is in @m. */
 void map_remove(struct map *m, struct map_node *node);
+
+/* All of these borrow, take O(log n) steps, and return NULL where there is none. */
 struct map_node *map_find(const struct map *m, const void *key);
-/* The first node whose key is not below @key; NULL: none. */
+/* The first node whose key is not below @key. */
 struct map_node *map_find_ge(const struct map *m, const void *key);
-/* The last node whose key is not above @key; NULL: none. */
+/* The last node whose key is not above @key. */
 struct map_node *map_find_le(const struct map *m, const void *key);
 struct map_node *map_first(const struct map *m);
 struct map_node *map_last(const struct map *m);
+/* The node after (before) this one in order. */
 struct map_node *map_next(const struct map_node *node);
 struct map_node *map_prev(const struct map_node *node);
 

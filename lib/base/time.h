@@ -16,7 +16,7 @@ typedef uint64_t usec_t;
 
 /* a + b; USEC_INFINITY where that would overflow. */
 usec_t usec_add(usec_t a, usec_t b);
-/* a - b; 0 where b is later. */
+/* a - b; 0 where b is later; USEC_INFINITY stays. */
 usec_t usec_sub(usec_t a, usec_t b);
 
 /* CLOCK_MONOTONIC and CLOCK_REALTIME. Not for code behind struct io, which asks io_now() and io_wall_ms(). */
