@@ -117,8 +117,7 @@ void batch_assign(void *p, int64_t base_offset, int32_t leader_epoch) {
         h->leader_epoch = be32_of((uint32_t) leader_epoch);
 }
 
-/* Moves *p behind a varint of at most n_max bytes and `bits` bits. NULL at the end of the bytes or on one that is too
- * long: then *p is not to be used. */
+/* Moves *p behind a varint. false, and nothing moved, where the bytes end or it has more than so many bits. */
 static inline bool varint_read(const uint8_t **p, const uint8_t *end, unsigned bits, uint64_t *ret) {
         const uint8_t *q = *p;
         uint64_t x;
@@ -315,6 +314,8 @@ void header_iterator_init(struct header_iterator *it, const struct record *recor
 }
 
 bool header_iterator_next(struct header_iterator *it, struct record_header *ret) {
+        bool valid;
+
         assert(it);
         assert(ret);
 
@@ -322,6 +323,7 @@ bool header_iterator_next(struct header_iterator *it, struct record_header *ret)
                 return false;
 
         it->n_left--;
-        assert(header_decode(&it->p, it->end, ret)); /* record_decode() has been here */
+        valid = header_decode(&it->p, it->end, ret);
+        assert(valid); /* record_decode() has been here */
         return true;
 }

@@ -74,9 +74,10 @@ static inline uint8_t *bytes_write(uint8_t *p, const void *data, size_t n) {
         return p + n;
 }
 
-/* Size of a record behind its length; SIZE_MAX if it is past max_bytes, without overflow on the way. */
+/* Size of a record behind its length; max_bytes + 1 if it is more than that, without overflow on the way. */
 static size_t record_size(const struct builder *b,
                           int64_t timestamp_delta,
+                          int32_t offset_delta,
                           const void *key,
                           size_t key_n,
                           const void *value,
@@ -86,20 +87,20 @@ static size_t record_size(const struct builder *b,
         size_t max = b->max_bytes, size;
 
         if (key_n > max || value_n > max || n_headers > max)
-                return SIZE_MAX;
+                return max + 1;
 
-        size = 1 + varint_size(timestamp_delta) + varint_size(b->n_records) + bytes_size(key, key_n) +
+        size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta) + bytes_size(key, key_n) +
                bytes_size(value, value_n) + varint_size((int64_t) n_headers);
 
         for (size_t i = 0; i < n_headers; i++) {
                 if (headers[i].key_size > max || headers[i].value_size > max || size > max)
-                        return SIZE_MAX;
+                        return max + 1;
 
                 size += bytes_size(headers[i].key, headers[i].key_size) +
                         bytes_size(headers[i].value, headers[i].value_size);
         }
 
-        return size > max ? SIZE_MAX : size;
+        return MIN(size, max + 1);
 }
 
 /* Makes the buf hold at least `needed` bytes, which batch_bytes allow or a single message asks for. */
@@ -141,12 +142,19 @@ int builder_append(struct builder *b,
                 return -ERANGE;
 
         old_size = b->buf ? b->size : BATCH_HEADER_BYTES;
-        body = record_size(b, timestamp_delta, key, key_n, value, value_n, headers, n_headers);
-        size = body == SIZE_MAX ? SIZE_MAX : old_size + varint_size((int64_t) body) + body;
+        body = record_size(
+                b, timestamp_delta, b->n_records, key, key_n, value, value_n, headers, n_headers);
+        size = old_size + varint_size((int64_t) body) + body;
 
-        if (size > (b->buf ? b->batch_bytes : b->max_bytes))
-                /* Would it go alone? Then its deltas are 0 and it is no larger than here. */
-                return b->buf && size - old_size <= b->max_bytes - BATCH_HEADER_BYTES ? -ENOBUFS : -EMSGSIZE;
+        if (size > (b->buf ? b->batch_bytes : b->max_bytes)) {
+                if (!b->buf)
+                        return -EMSGSIZE;
+
+                /* Would it go alone? */
+                body = record_size(b, 0, 0, key, key_n, value, value_n, headers, n_headers);
+                size = BATCH_HEADER_BYTES + varint_size((int64_t) body) + body;
+                return size > b->max_bytes ? -EMSGSIZE : -ENOBUFS;
+        }
 
         if (!b->buf || size > b->buf->capacity) {
                 r = builder_reserve(b, size);

@@ -386,7 +386,7 @@ static int posix_space(struct io *io, const char *path, uint64_t *ret_free, uint
 
 /* Timers. */
 
-static int posix_timer_set(struct io *io, struct io_timer *t, usec_t deadline_usec) {
+int io_base_timer_set(struct io *io, struct io_timer *t, usec_t deadline_usec) {
         struct io_base *b = base_of(io);
 
         heap_remove(&b->timers, &t->node);
@@ -444,7 +444,7 @@ static const struct io_ops base_ops = {
         .list = posix_list,
         .sync_dir = posix_sync_dir,
         .space = posix_space,
-        .timer_set = posix_timer_set,
+        .timer_set = io_base_timer_set,
         .timer_cancel = posix_timer_cancel,
 };
 

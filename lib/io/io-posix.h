@@ -34,6 +34,8 @@ struct io_base {
 int io_base_init(struct io_base *b, const char *root);
 void io_base_done(struct io_base *b);
 
+/* The operation itself, for an implementation that has to do more than that. */
+int io_base_timer_set(struct io *io, struct io_timer *t, usec_t deadline_usec);
 /* The earliest deadline; USEC_INFINITY: none. */
 usec_t io_base_next_deadline(const struct io_base *b);
 /* Fires what is due now; what the callbacks set is left for the next call, however early. Return: how many. */
