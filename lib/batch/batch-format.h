@@ -65,17 +65,19 @@ struct batch_header {
 
 #define BATCH_MAGIC 2u
 #define BATCH_HEADER_BYTES 61u
-#define BATCH_LENGTH_FROM 12u   /* what the length field does not count */
-#define BATCH_CHECKED_FROM 21u  /* where the crc begins; the bytes before are the leader's */
+#define BATCH_LENGTH_FROM 12u  /* what the length field does not count */
+#define BATCH_CHECKED_FROM 21u /* where the crc begins; the bytes before are the leader's */
 #define BATCH_BYTES_MAX ((size_t) INT32_MAX)
 
 static_assert(sizeof(struct batch_header) == BATCH_HEADER_BYTES, "the struct is the layout");
-static_assert(offsetof(struct batch_header, leader_epoch) == BATCH_LENGTH_FROM, "length counts from the epoch");
-static_assert(offsetof(struct batch_header, attributes) == BATCH_CHECKED_FROM, "crc counts from the attributes");
+static_assert(offsetof(struct batch_header, leader_epoch) == BATCH_LENGTH_FROM,
+              "length counts from the epoch");
+static_assert(offsetof(struct batch_header, attributes) == BATCH_CHECKED_FROM,
+              "crc counts from the attributes");
 
 enum batch_attributes {
-        BATCH_CODEC_MASK = 7,        /* enum codec (batch/compress.h) */
-        BATCH_APPEND_TIME = 1 << 3,  /* records have the max timestamp; else each its own */
+        BATCH_CODEC_MASK = 7,       /* enum codec (batch/compress.h) */
+        BATCH_APPEND_TIME = 1 << 3, /* records have the max timestamp; else each its own */
         BATCH_TRANSACTIONAL = 1 << 4,
         BATCH_CONTROL = 1 << 5,        /* one record for machines, never shown to applications */
         BATCH_DELETE_HORIZON = 1 << 6, /* the base timestamp is when tombstones may go */

@@ -118,7 +118,8 @@ void batch_assign(void *p, int64_t base_offset, int32_t leader_epoch) {
 }
 
 /* Moves *p behind a varint. false, and nothing moved, where the bytes end or it has more than so many bits. */
-static inline bool varint_read(const uint8_t **p, const uint8_t *end, unsigned bits, uint64_t *ret) {
+static inline bool
+varint_read(const uint8_t **p, const uint8_t *end, unsigned bits, uint64_t *ret) {
         const uint8_t *q = *p;
         uint64_t x;
 
@@ -136,7 +137,7 @@ static inline bool varint_read(const uint8_t **p, const uint8_t *end, unsigned b
                         b = *q++;
                         if (shift + 7 > bits && b >> (bits - shift))
                                 return false; /* more bits than there are */
-                        x |= (uint64_t)(b & 0x7f) << shift;
+                        x |= (uint64_t) (b & 0x7f) << shift;
                         if (b < 0x80)
                                 break;
                 }
@@ -166,7 +167,8 @@ static inline bool varlong_decode(const uint8_t **p, const uint8_t *end, int64_t
 }
 
 /* A length, -1 for none, and that many bytes. */
-static inline bool bytes_decode(const uint8_t **p, const uint8_t *end, const uint8_t **ret, size_t *ret_n) {
+static inline bool
+bytes_decode(const uint8_t **p, const uint8_t *end, const uint8_t **ret, size_t *ret_n) {
         int32_t n;
 
         if (!varint_decode(p, end, &n) || n < -1 || n > end - *p)
@@ -222,8 +224,12 @@ int batch_iterator_init(struct batch_iterator *it,
         };
 
         if (batch_codec(v) != CODEC_NONE && v->n_records > 0) {
-                r = codec_decompress(
-                        context, batch_codec(v), i.p, (size_t)(i.end - i.p), max_bytes, &i.decompressed);
+                r = codec_decompress(context,
+                                     batch_codec(v),
+                                     i.p,
+                                     (size_t) (i.end - i.p),
+                                     max_bytes,
+                                     &i.decompressed);
                 if (r < 0)
                         return r;
 
@@ -258,7 +264,8 @@ static bool record_decode(struct batch_iterator *it, struct record *ret) {
 
         if (!varlong_decode(&p, end, &timestamp_delta) || !varint_decode(&p, end, &offset_delta) ||
             !bytes_decode(&p, end, &ret->key, &ret->key_size) ||
-            !bytes_decode(&p, end, &ret->value, &ret->value_size) || !varint_decode(&p, end, &n_headers))
+            !bytes_decode(&p, end, &ret->value, &ret->value_size) ||
+            !varint_decode(&p, end, &n_headers))
                 return false;
 
         if (offset_delta <= it->offset_delta || offset_delta > it->last_offset_delta)
@@ -273,7 +280,7 @@ static bool record_decode(struct batch_iterator *it, struct record *ret) {
         ret->offset = it->base_offset + offset_delta;
         ret->n_headers = (uint32_t) n_headers;
         ret->headers = p;
-        ret->headers_size = (size_t)(end - p);
+        ret->headers_size = (size_t) (end - p);
 
         it->offset_delta = offset_delta;
         it->p = end; /* I2 */

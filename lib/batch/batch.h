@@ -111,7 +111,7 @@ static inline int64_t batch_next_offset(const struct batch_view *v) {
 
 /* Sequences count on from 2^31 - 1 to 0. */
 static inline int32_t sequence_add(int32_t sequence, int32_t n) {
-        return (int32_t)(((uint32_t) sequence + (uint32_t) n) & INT32_MAX);
+        return (int32_t) (((uint32_t) sequence + (uint32_t) n) & INT32_MAX);
 }
 
 /* Of the last record; only with batch_has_producer(). */

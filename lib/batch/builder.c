@@ -39,7 +39,7 @@ void builder_done(struct builder *b) {
 }
 
 static inline uint64_t zigzag(int64_t v) {
-        return (uint64_t) v << 1 ^ (uint64_t)(v >> 63);
+        return (uint64_t) v << 1 ^ (uint64_t) (v >> 63);
 }
 
 /* Bytes of a varint: one for each 7 bits begun. 9/64 is near enough to 1/7 up to 64 bits. */
@@ -53,7 +53,7 @@ static inline uint8_t *varint_write(uint8_t *p, int64_t v) {
         uint64_t x = zigzag(v);
 
         while (x >= 0x80) {
-                *p++ = (uint8_t)(x | 0x80);
+                *p++ = (uint8_t) (x | 0x80);
                 x >>= 7;
         }
         *p++ = (uint8_t) x;
@@ -89,8 +89,9 @@ static size_t record_size(const struct builder *b,
         if (key_n > max || value_n > max || n_headers > max)
                 return max + 1;
 
-        size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta) + bytes_size(key, key_n) +
-               bytes_size(value, value_n) + varint_size((int64_t) n_headers);
+        size = 1 + varint_size(timestamp_delta) + varint_size(offset_delta) +
+               bytes_size(key, key_n) + bytes_size(value, value_n) +
+               varint_size((int64_t) n_headers);
 
         for (size_t i = 0; i < n_headers; i++) {
                 if (headers[i].key_size > max || headers[i].value_size > max || size > max)
@@ -197,7 +198,7 @@ static void header_write(const struct builder *b,
                 attributes |= BATCH_TRANSACTIONAL;
 
         h = (struct batch_header){
-                .length = be32_of((uint32_t)(size - BATCH_LENGTH_FROM)),
+                .length = be32_of((uint32_t) (size - BATCH_LENGTH_FROM)),
                 .magic = BATCH_MAGIC,
                 .attributes = be16_of(attributes),
                 .last_offset_delta = be32_of((uint32_t) b->n_records - 1),
