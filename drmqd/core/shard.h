@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One replica of one shard: its Raft, its log, its state machine, and what is on the way from a proposal to its
+ * outcome.
+ *
+ * A proposal gets a ticket at once, in the order in which it will be in the log; it is appended (perhaps later, when
+ * the log writer has room), synced, committed, applied; then whoever waits for its ticket is told. Answers rest on
+ * that alone.
+ *
+ * Invariants
+ *  I1  Entries are applied in the order of their indices, each once, and only when committed.
+ *  I2  Tickets are in log order: what has no index yet is behind all that has one.
+ *  I3  A waiter is told once: applied, or with the error for which its proposal will never be in the log.
+ *  I4  After on_fatal() nothing is appended, applied or answered.
+ */
+
+#include "base/list.h"
+#include "base/trace.h"
+#include "drmqd/core/head.h"
+#include "drmqd/core/state.h"
+#include "io/io.h"
+#include "log/reader.h"
+#include "log/shard-log.h"
+#include "raft/raft.h"
+
+struct shard;
+
+/* What the leader wants in the log. Allocated by proposal_new(); the shard's from shard_propose() on. */
+struct proposal {
+        struct list link;
+        uint64_t ticket;
+        struct entry entry;   /* index, term and time are the shard's to fill in */
+        struct slice hold;    /* keeps the batches; shares */
+        uint8_t *body;        /* other kinds; mem_free() */
+        struct entry_slice slices[];
+};
+
+/* Told when a ticket is applied (error 0) or will never be (negative errno). Embedded in its owner. */
+struct waiter {
+        struct list link;
+        uint64_t ticket;
+        void (*on_done)(struct waiter *w, int error);
+};
+
+/* Woken when a partition's high watermark moves, or the partition is gone. */
+struct watch {
+        struct map_node by_partition; /* the first of a partition's watches is in the map */
+        struct list link;             /* the others are linked to it */
+        uint64_t partition_id;
+        bool is_first;
+        void (*on_change)(struct watch *w);
+};
+
+struct shard_events {
+        /* Requests may be taken from now on: this replica leads and its no-op is applied. */
+        void (*on_ready)(void *userdata, struct shard *s);
+        /* An entry took effect: before the waiters of its ticket are told. */
+        void (*on_applied)(void *userdata, struct shard *s, const struct entry *e);
+        /* A checkpoint was written, or failed. */
+        void (*on_checkpoint)(void *userdata, struct shard *s, int error);
+        /* The process must stop. */
+        void (*on_fatal)(void *userdata, int error, const char *what);
+};
+
+struct shard_config {
+        uint64_t number;
+        uint64_t node_id;
+        const char *dir;
+        uint64_t segment_bytes;
+        uint64_t checkpoint_bytes; /* a mark is logged after so much log */
+        const struct tracer *tracer;
+};
+
+struct shard {
+        struct io *io;
+        uint64_t number;
+        char *dir;
+        uint64_t checkpoint_bytes;
+        const struct tracer *tracer;
+        const struct shard_events *events;
+        void *userdata;
+
+        struct shard_log *log;
+        struct raft *raft;   /* NULL: the log's tail is damaged, this replica only serves what is good */
+        struct state *state; /* applied */
+        struct head head;
+        struct recovery_report report;
+        uint64_t n_replayed;
+
+        uint64_t next_ticket;
+        uint64_t applied_ticket;
+        struct list in_flight;  /* proposals that have an index */
+        struct list unappended; /* and those that have none yet (I2) */
+        struct list waiters;    /* by ticket */
+        struct map watches;
+
+        struct io_timer flush;
+        struct io_timer election;
+        bool is_ready;
+        bool has_failed;
+
+        uint64_t checkpoint_index;
+        uint64_t marked_bytes;    /* shard_log_stats.bytes_since_open at the last mark */
+        bool mark_in_flight;
+        struct checkpoint_job *checkpoint_job;
+};
+
+/* Recovers the shard in config->dir. Blocks: start-up only. As shard_log_open(); -EBADMSG also for a checkpoint and log
+ * that do not fit together. */
+int shard_new(struct io *io,
+              const struct shard_config *config,
+              const struct shard_events *events,
+              void *userdata,
+              struct shard **ret);
+struct shard *shard_free(struct shard *s);
+DEFINE_CLEANUP(struct shard *, shard_free)
+/* Begins to campaign. on_ready() follows, unless the tail is damaged. */
+void shard_start(struct shard *s);
+
+bool shard_is_writable(const struct shard *s);
+
+/* Returns new. @n_slices 0 for other kinds than produce. */
+struct proposal *proposal_new(enum entry_kind kind, unsigned n_slices);
+struct proposal *proposal_free(struct proposal *p);
+DEFINE_CLEANUP(struct proposal *, proposal_free)
+
+/* The ticket and the append time that the next proposal will get. */
+uint64_t shard_next_ticket(const struct shard *s);
+int64_t shard_append_time_ms(const struct shard *s);
+
+/**
+ * shard_propose() - order something
+ * @p: takes, in any case
+ * @time_ms: shard_append_time_ms() as the caller used it when it judged
+ *
+ * Return: its ticket. What it waits for may still fail: a waiter tells.
+ */
+uint64_t shard_propose(struct shard *s, struct proposal *p, int64_t time_ms);
+
+/* Told at once (within this call) where the ticket is applied already. */
+void shard_wait(struct shard *s, struct waiter *w, uint64_t ticket, void (*on_done)(struct waiter *w, int error));
+/* Nothing where it is not waiting. */
+void shard_waiter_cancel(struct waiter *w);
+
+void shard_watch(struct shard *s, struct watch *w, uint64_t partition_id, void (*on_change)(struct watch *w));
+void shard_watch_cancel(struct shard *s, struct watch *w);
+
+/* Logs a mark and writes the checkpoint that belongs to it; on_checkpoint() follows. Return: 0; 1 the newest checkpoint
+ * has all there is; -EBUSY one is under way. */
+int shard_checkpoint(struct shard *s);
+/* Whether all that was proposed has been applied. */
+bool shard_is_quiet(const struct shard *s);
