@@ -16,7 +16,7 @@
  *     4    4  length of the header (protobuf, lib/proto/drmq.proto)
  *     8    4  length of the table (fixed layout, lib/proto/table.h)
  *    12    2  type (enum frame_type); an answer has the type of its request, or FRAME_ERROR
- *    14    2  flags: 1 this is an answer
+ *    14    2  flags: 1 this is an answer; the others are zero
  *    16    8  correlation: the answer carries its request's
  *    24    4  zero
  *    28    4  CRC-32C of bytes 0..27, the header and the table
@@ -104,11 +104,12 @@ int frame_reader_take(struct frame_reader *r, void *p, size_t n);
 /* Return: 1 a frame (frame_done() it); 0 not whole yet; -EPROTO breaks the rules; -EMSGSIZE over max_bytes; -EBADMSG its
  * checksum is wrong; -ENOMEM. After an error the connection is closed. */
 int frame_reader_next(struct frame_reader *r, struct frame *ret);
-/* Memory held for bytes that are not a whole frame yet. */
+/* Memory of the buffer at hand: what the bytes that are not a whole frame yet hold, and what waits for more. 0 after
+ * frame_reader_trim() of a reader without unread bytes. */
 size_t frame_reader_held_bytes(const struct frame_reader *r);
 /* How long the frame that is arriving will be, 0 where that is not known yet: for budgets. */
 size_t frame_reader_wanted_bytes(const struct frame_reader *r);
-/* Gives an empty buffer back (an idle connection holds nothing). */
+/* Gives an empty buffer back (an idle connection holds nothing); nothing happens where there are unread bytes. */
 void frame_reader_trim(struct frame_reader *r);
 
 /*
