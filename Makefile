@@ -104,6 +104,7 @@ help:
 	@echo 'make check-crash          kill -9, power cuts, full disks, against the real daemon'
 	@echo 'make check-valgrind       the unit tests under valgrind'
 	@echo 'make fuzz                 each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), with clang'
+	@echo 'make COVERAGE=1 coverage  all tests, then what they reach of each file'
 	@echo 'make lint, make format    rules of the house; formatting applied'
 	@echo 'make bench                what tests/bench holds, to build/bench'
 	@echo 'make install              DESTDIR= PREFIX=$(PREFIX)'
@@ -113,7 +114,7 @@ clean:
 	rm -rf build
 
 # What pkg-config says, asked once. Where a library is missing, the goals that promise to install it do; the others name it.
-installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind fuzz lint
+installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind coverage fuzz lint
 ifneq ($(filter-out clean help format stop deps-%,$(or $(MAKECMDGOALS),all)),)
 include $(B)/packages.mk
 endif
@@ -230,6 +231,13 @@ check-crash: deps-more all $(planted_daemon)
 # All but the test of the test harness, which starts itself anew to fail and crash on purpose.
 check-valgrind: deps-more $(unit_tests)
 	$(call run_tests,$(filter-out %/test-test,$(unit_tests)),DRMQ_TEST_TIMEOUT=600 DRMQ_TEST_WRAPPER='valgrind -q --error-exitcode=99 --leak-check=full')
+
+# `make COVERAGE=1 coverage`: all tests, then the part of each file's lines that they ran, least first.
+.PHONY: coverage
+coverage: check
+	$(if $(COVERAGE),,$(error coverage needs COVERAGE=1))
+	$(quiet)find $(B)/obj/lib $(B)/obj/drmq* -name '*.gcda' -exec gcov -n -r -s '$(CURDIR)' {} + 2>/dev/null | \
+	  awk -F "[':% ]+" '/^File/ { f = $$2 } /^Lines executed/ && f ~ /[.]c$$/ { printf "%7s%% %s\n", $$3, f; f = "" }' | sort -n
 
 # ---- Fuzzing: objects of their own, by clang ----
 
