@@ -2,11 +2,17 @@
 #pragma once
 
 /*
- * What programs tell people. To stderr ("drmqd: text", with "<N>" prefixes when stderr is a journal stream that has
- * no sink) unless a program sets a sink (lib/loop/journal.h). Library code logs at debug at most: it returns
- * errors. Levels are syslog's (LOG_ERR … LOG_DEBUG, <syslog.h>).
+ * What programs tell people. Library code logs at debug at most: it returns errors. Levels are syslog's (LOG_ERR …
+ * LOG_DEBUG, <syslog.h>).
  *
- * %m is the errno of the call, as in systemd.
+ * Without a sink (lib/loop/journal.h has one) a line goes to stderr: "drmqd: text" on a terminal, "<3>text" when
+ * stderr is the journal (sd-daemon(3)). Control characters in the text, which may come from a stranger, become spaces,
+ * so that one record is one line.
+ *
+ * %m is the error that the call names, as in systemd. errno is left alone.
+ *
+ * log_setup() and log_set_sink() are called before there are threads; the rest is safe from any thread, as far as the
+ * sink is.
  */
 
 #include <syslog.h>
@@ -24,15 +30,23 @@ struct log_record {
 
 typedef void (*log_sink_t)(const struct log_record *record, void *userdata);
 
-/* Called once, at the top of main(). @name prefixes lines on a terminal. */
+/* Longer texts are cut. */
+#define LOG_TEXT_MAX 4096u
+
+/* Called once, at the top of main(). @name prefixes lines on a terminal (borrows, for ever); records of a level above
+ * @max_level are dropped. Before this call nothing is prefixed, and the level is LOG_INFO. */
 void log_setup(const char *name, int max_level);
+/* NULL: stderr again. @userdata is borrowed until then. */
 void log_set_sink(log_sink_t sink, void *userdata);
 int log_max_level(void);
 
-/* Logs and returns -abs(error), so that a failing path is one statement. */
+/* Logs and returns -abs(error), so that a failing path is one statement; 0 where @error is 0. */
 int log_full_errno(int level, int error, const char *format, ...) _printf_(3, 4);
+/* An event: @message_id and @fields (NULL-terminated) as in struct log_record. */
 void log_event(int level, const char *message_id, const char *const *fields, const char *format, ...)
         _printf_(4, 5);
+/* A record that is made already, as trace records are. */
+void log_emit(const struct log_record *record);
 
 #define log_debug(...) ((void) log_full_errno(LOG_DEBUG, 0, __VA_ARGS__))
 #define log_info(...) ((void) log_full_errno(LOG_INFO, 0, __VA_ARGS__))

@@ -13,11 +13,14 @@
 
 struct log_record;
 
+/* Longer texts are cut. */
+#define TRACE_TEXT_MAX 2048u
+
 struct tracer {
-        void (*emit)(void *userdata, const struct log_record *record);
+        void (*emit)(void *userdata, const struct log_record *record); /* borrows the record until it returns */
         void *userdata;
 };
 
-/* @t may be NULL (says nothing). @message_id: base/messages.h, or NULL below LOG_NOTICE. */
+/* @t may be NULL (says nothing). @level: of <syslog.h>. @message_id: base/messages.h, or NULL below LOG_NOTICE. */
 void trace(const struct tracer *t, int level, const char *message_id, const char *format, ...)
         _printf_(4, 5);
