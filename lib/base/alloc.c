@@ -38,7 +38,8 @@ static bool must_fail(void) {
 
 static void *count(void *p) {
         if (p)
-                atomic_fetch_add_explicit(&n_bytes_held, malloc_usable_size(p), memory_order_relaxed);
+                atomic_fetch_add_explicit(
+                        &n_bytes_held, malloc_usable_size(p), memory_order_relaxed);
         return p;
 }
 

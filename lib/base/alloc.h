@@ -67,8 +67,11 @@ static inline _unused_ void mem_freep(void *p) {
 }
 
 /* new(struct x, n): n uninitialised elements; new0: zeroed. NULL on overflow of n * size or no memory. */
+/* The tool takes `new` for that of C++. */
+/* clang-format off */
 #define new(type, n) ((type *) mem_alloc_array((n), sizeof(type)))
 #define new0(type, n) ((type *) mem_alloc0_array((n), sizeof(type)))
+/* clang-format on */
 
 /* grow(array, n_allocated, n_needed): makes room for n_needed elements, doubling; true on success, else nothing
  * changed. */

@@ -14,7 +14,7 @@ void budget_init(struct budget *b, size_t limit_bytes, size_t low_bytes) {
         assert(limit_bytes > 0);
         assert(low_bytes <= limit_bytes);
 
-        *b = (struct budget) { .limit_bytes = limit_bytes, .low_bytes = low_bytes };
+        *b = (struct budget){ .limit_bytes = limit_bytes, .low_bytes = low_bytes };
 }
 
 int budget_charge(struct budget *b, size_t n_bytes) {

@@ -50,10 +50,10 @@ struct buf *buf_unref(struct buf *b) {
 
 struct slice slice_of(struct buf *b, const uint8_t *data, size_t size) {
         assert(b);
-        assert(data >= b->data && data <= b->data + b->capacity);  /* I2 */
-        assert(size <= (size_t) (b->data + b->capacity - data)); /* I2 */
+        assert(data >= b->data && data <= b->data + b->capacity); /* I2 */
+        assert(size <= (size_t) (b->data + b->capacity - data));  /* I2 */
 
-        return (struct slice) { .buf = buf_ref(b), .data = data, .size = size };
+        return (struct slice){ .buf = buf_ref(b), .data = data, .size = size };
 }
 
 struct slice slice_ref(struct slice s) {
@@ -66,5 +66,5 @@ void slice_done(struct slice *s) {
         assert(s);
 
         buf_unref(s->buf);
-        *s = (struct slice) { 0 };
+        *s = (struct slice){ 0 };
 }

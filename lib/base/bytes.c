@@ -19,7 +19,7 @@ void byte_reader_init(struct byte_reader *r, const void *p, size_t n) {
         assert(r);
         assert(p || n == 0);
 
-        *r = (struct byte_reader) { .p = p ?: nothing };
+        *r = (struct byte_reader){ .p = p ?: nothing };
         r->end = r->p + n;
 }
 
@@ -145,14 +145,14 @@ char *byte_reader_string(struct byte_reader *r, size_t max) {
 void byte_writer_init(struct byte_writer *w, size_t limit) {
         assert(w);
 
-        *w = (struct byte_writer) { .limit = limit };
+        *w = (struct byte_writer){ .limit = limit };
 }
 
 void byte_writer_done(struct byte_writer *w) {
         assert(w);
 
         mem_free(w->data);
-        *w = (struct byte_writer) { .limit = w->limit };
+        *w = (struct byte_writer){ .limit = w->limit };
 }
 
 int byte_writer_result(const struct byte_writer *w) {

@@ -11,15 +11,12 @@
 
 #include "base/macro.h"
 
-/* Byte-order types: as arrays they have no alignment, so that structs of them are the layout itself. */
-typedef struct { uint8_t b[2]; } le16_t;
-typedef struct { uint8_t b[4]; } le32_t;
-typedef struct { uint8_t b[8]; } le64_t;
-typedef struct { uint8_t b[2]; } be16_t;
-typedef struct { uint8_t b[4]; } be32_t;
-typedef struct { uint8_t b[8]; } be64_t;
-
+/* le16_t, be64_t and so on: as arrays they have no alignment, so that structs of them are the layout itself. _of()
+ * and _get() turn an integer into one and back; _load() and _store() do it at any address. */
 #define DEFINE_BYTE_ORDER(order, bits)                                                             \
+        typedef struct {                                                                           \
+                uint8_t b[bits / 8];                                                               \
+        } order##bits##_t;                                                                         \
         static inline uint##bits##_t order##bits##_get(order##bits##_t v) {                        \
                 uint##bits##_t x;                                                                  \
                 memcpy(&x, v.b, sizeof(x));                                                        \

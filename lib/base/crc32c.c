@@ -56,8 +56,8 @@ uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n) {
                 uint64_t w = le64_load(bytes) ^ c;
 
                 c = tables[7][w & 0xff] ^ tables[6][w >> 8 & 0xff] ^ tables[5][w >> 16 & 0xff] ^
-                    tables[4][w >> 24 & 0xff] ^ tables[3][w >> 32 & 0xff] ^ tables[2][w >> 40 & 0xff] ^
-                    tables[1][w >> 48 & 0xff] ^ tables[0][w >> 56];
+                    tables[4][w >> 24 & 0xff] ^ tables[3][w >> 32 & 0xff] ^
+                    tables[2][w >> 40 & 0xff] ^ tables[1][w >> 48 & 0xff] ^ tables[0][w >> 56];
         }
         for (; n > 0; n--, bytes++)
                 c = c >> 8 ^ tables[0][(c ^ *bytes) & 0xff];
@@ -79,10 +79,10 @@ uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n) {
 #define LONG_BYTES 2048u
 #define SHORT_BYTES 128u
 
-static const uint32_t past_long = 0xa51b6135;        /* x^(8 * 2048 - 33) mod P, reflected */
-static const uint32_t past_two_long = 0x82f89c77;    /* x^(16 * 2048 - 33) */
-static const uint32_t past_short = 0x0d3b6092;       /* x^(8 * 128 - 33) */
-static const uint32_t past_two_short = 0xb9e02b86;   /* x^(16 * 128 - 33) */
+static const uint32_t past_long = 0xa51b6135;      /* x^(8 * 2048 - 33) mod P, reflected */
+static const uint32_t past_two_long = 0x82f89c77;  /* x^(16 * 2048 - 33) */
+static const uint32_t past_short = 0x0d3b6092;     /* x^(8 * 128 - 33) */
+static const uint32_t past_two_short = 0xb9e02b86; /* x^(16 * 128 - 33) */
 
 static inline _hardware_ uint64_t carryless_product(uint32_t a, uint32_t b) {
         return (uint64_t) _mm_cvtsi128_si64(

@@ -31,7 +31,8 @@ char *format_bytes(char dest[static FORMAT_MAX], uint64_t n_bytes) {
         } while (tenths >= 10240 && prefixes[i + 1]);
 
         if (tenths % 10 == 0)
-                (void) snprintf(dest, FORMAT_MAX, "%llu%c", (unsigned long long) tenths / 10, prefixes[i]);
+                (void) snprintf(
+                        dest, FORMAT_MAX, "%llu%c", (unsigned long long) tenths / 10, prefixes[i]);
         else
                 (void) snprintf(dest,
                                 FORMAT_MAX,
@@ -43,12 +44,17 @@ char *format_bytes(char dest[static FORMAT_MAX], uint64_t n_bytes) {
 }
 
 /* "N.fffuuu" without the zeros at its end. Return: characters written. */
-static size_t format_fraction(char *dest, size_t size, uint64_t v, uint64_t unit_usec, const char *name) {
+static size_t
+format_fraction(char *dest, size_t size, uint64_t v, uint64_t unit_usec, const char *name) {
         char digits[8];
         unsigned n_digits = unit_usec == USEC_PER_SEC ? 6 : unit_usec == USEC_PER_MSEC ? 3 : 0;
         int n;
 
-        (void) snprintf(digits, sizeof(digits), "%0*u", (int) MAX(n_digits, 1u), (unsigned) (v % unit_usec));
+        (void) snprintf(digits,
+                        sizeof(digits),
+                        "%0*u",
+                        (int) MAX(n_digits, 1u),
+                        (unsigned) (v % unit_usec));
         while (n_digits > 0 && digits[n_digits - 1] == '0')
                 n_digits--;
         digits[n_digits] = 0;
@@ -126,7 +132,8 @@ char *format_time_ms(char dest[static FORMAT_MAX], int64_t ms) {
         days += 719468;
         era = (days >= 0 ? days : days - 146096) / 146097;
         day_of_era = (unsigned) (days - era * 146097);
-        year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+        year_of_era =
+                (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
         day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         month = (5 * day_of_year + 2) / 153; /* from March */
         day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -163,7 +170,8 @@ char *format_address(const struct address *a) {
         return mem_asprintf("%s:%u", a->host, a->port);
 }
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char base64_digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 char *base64_encode(const void *p, size_t n) {
         const uint8_t *bytes = p;

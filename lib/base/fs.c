@@ -17,8 +17,9 @@
 #include "base/alloc.h"
 
 int fd_close(int fd) {
+        /* What was written is synced, and checked, before: nothing is left to report. */
         if (fd >= 0)
-                (void) close(fd); /* what was written is synced, and checked, before: nothing is left to report */
+                (void) close(fd);
 
         return -EBADF;
 }

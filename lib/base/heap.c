@@ -52,7 +52,7 @@ static void sift_down(struct heap *h, size_t i, struct heap_node *n) {
 void heap_init(struct heap *h) {
         assert(h);
 
-        *h = (struct heap) { 0 };
+        *h = (struct heap){ 0 };
 }
 
 void heap_done(struct heap *h) {
@@ -61,7 +61,7 @@ void heap_done(struct heap *h) {
         for (size_t i = 0; i < h->n_nodes; i++)
                 h->nodes[i]->place = 0;
         mem_free(h->nodes);
-        *h = (struct heap) { 0 };
+        *h = (struct heap){ 0 };
 }
 
 int heap_push(struct heap *h, struct heap_node *n, uint64_t priority) {

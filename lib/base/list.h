@@ -59,7 +59,8 @@ static inline void list_remove(struct list *node) {
         })
 
 /* The node inside an element. Not &i->member: at the end of a walk there is no element around the head. */
-#define _list_node(i, type, member) ((struct list *) (void *) ((char *) (i) + offsetof(type, member)))
+#define _list_node(i, type, member)                                                                \
+        ((struct list *) (void *) ((char *) (i) + offsetof(type, member)))
 
 /* The body may remove (and free) the element at hand, nothing else. */
 #define LIST_FOREACH(head, i, type, member)                                                        \

@@ -78,7 +78,8 @@ static void write_line(const struct log_record *record) {
                         line[i] = ' ';
         line[n] = '\n';
 
-        (void) fd_write_full(STDERR_FILENO, line, n + 1); /* I1; nobody to tell that telling failed */
+        /* I1. There is nobody to tell that telling failed. */
+        (void) fd_write_full(STDERR_FILENO, line, n + 1);
 }
 
 void log_emit(const struct log_record *record) {
@@ -97,8 +98,12 @@ void log_emit(const struct log_record *record) {
         errno = saved_errno;
 }
 
-static _printf_(5, 0) void log_formatted(
-        int level, int error, const char *message_id, const char *const *fields, const char *format, va_list ap) {
+static _printf_(5, 0) void log_formatted(int level,
+                                         int error,
+                                         const char *message_id,
+                                         const char *const *fields,
+                                         const char *format,
+                                         va_list ap) {
 
         char text[LOG_TEXT_MAX];
         int saved_errno = errno;
@@ -110,7 +115,7 @@ static _printf_(5, 0) void log_formatted(
         (void) vsnprintf(text, sizeof(text), format, ap);
         errno = saved_errno;
 
-        log_emit(&(struct log_record) {
+        log_emit(&(struct log_record){
                 .level = level, .message_id = message_id, .fields = fields, .text = text });
 }
 
@@ -126,7 +131,8 @@ int log_full_errno(int level, int error, const char *format, ...) {
         return -error;
 }
 
-void log_event(int level, const char *message_id, const char *const *fields, const char *format, ...) {
+void log_event(
+        int level, const char *message_id, const char *const *fields, const char *format, ...) {
         va_list ap;
 
         assert(format);

@@ -23,7 +23,7 @@
  * "DRMQ_SHARD=1" (NULL-terminated). Borrows. */
 struct log_record {
         int level;
-        const char *message_id;   /* NULL: none */
+        const char *message_id;    /* NULL: none */
         const char *const *fields; /* NULL: none */
         const char *text;
 };
@@ -43,8 +43,11 @@ int log_max_level(void);
 /* Logs and returns -abs(error), so that a failing path is one statement; 0 where @error is 0. */
 int log_full_errno(int level, int error, const char *format, ...) _printf_(3, 4);
 /* An event: @message_id and @fields (NULL-terminated) as in struct log_record. */
-void log_event(int level, const char *message_id, const char *const *fields, const char *format, ...)
-        _printf_(4, 5);
+void log_event(int level,
+               const char *message_id,
+               const char *const *fields,
+               const char *format,
+               ...) _printf_(4, 5);
 /* A record that is made already, as trace records are. */
 void log_emit(const struct log_record *record);
 

@@ -47,7 +47,7 @@
         })
 
 #define ELEMENTSOF(x) (sizeof(x) / sizeof((x)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *) ((char *) (ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *) (((char *) (ptr)) - offsetof(type, member)))
 
 /* Each evaluates its arguments once; may be nested. Both arguments want the same signedness. */
 #define MIN(a, b) _MINMAX(a, <, b, __COUNTER__)
@@ -63,7 +63,7 @@
 #define _PASTE_EXPANDED(x, y) x##y
 
 /* Rounds up to a multiple of a, a power of two. The caller knows that n + a does not overflow. */
-#define ALIGN_TO(n, a) (((n) + (typeof(n)) (a) - 1) & ~((typeof(n)) (a) - 1))
+#define ALIGN_TO(n, a) (((n) + ((typeof(n)) (a)) - 1) & ~(((typeof(n)) (a)) - 1))
 
 /* The guard of public functions: a caller's mistake is an error code, not a crash. */
 #define assert_return(expr, r)                                                                     \

@@ -12,7 +12,10 @@
 #include "base/map.h"
 
 /* Puts @new_child (may be NULL) where @old hangs: below @parent, or at the root. */
-static void replace_child(struct map *m, struct map_node *parent, struct map_node *old, struct map_node *new_child) {
+static void replace_child(struct map *m,
+                          struct map_node *parent,
+                          struct map_node *old,
+                          struct map_node *new_child) {
         if (!parent)
                 m->root = new_child;
         else if (parent->left == old)
@@ -90,10 +93,13 @@ void map_init(struct map *m, map_compare_t compare) {
         assert(m);
         assert(compare);
 
-        *m = (struct map) { .compare = compare };
+        *m = (struct map){ .compare = compare };
 }
 
-int map_insert(struct map *m, const void *key, struct map_node *node, struct map_node **ret_existing) {
+int map_insert(struct map *m,
+               const void *key,
+               struct map_node *node,
+               struct map_node **ret_existing) {
         struct map_node *parent = NULL, **place;
 
         assert(m);
@@ -112,7 +118,7 @@ int map_insert(struct map *m, const void *key, struct map_node *node, struct map
                 place = c < 0 ? &parent->left : &parent->right;
         }
 
-        *node = (struct map_node) { .parent = parent };
+        *node = (struct map_node){ .parent = parent };
         *place = node;
         m->n_nodes++;
 
@@ -167,7 +173,7 @@ void map_remove(struct map *m, struct map_node *node) {
                 replace_child(m, parent, node, node->left ?: node->right);
         }
         m->n_nodes--;
-        *node = (struct map_node) { 0 };
+        *node = (struct map_node){ 0 };
 
         /* One side of @parent is lower by one: tell those above, until one of them is as high as before. */
         while (parent) {

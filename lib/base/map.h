@@ -40,7 +40,10 @@ void map_init(struct map *m, map_compare_t compare);
  *
  * Return: 0; -EEXIST a node with that key is there, nothing changed.
  */
-int map_insert(struct map *m, const void *key, struct map_node *node, struct map_node **ret_existing);
+int map_insert(struct map *m,
+               const void *key,
+               struct map_node *node,
+               struct map_node **ret_existing);
 /* @node is in @m. */
 void map_remove(struct map *m, struct map_node *node);
 

@@ -63,7 +63,8 @@ static int read_n_digits(const char **s, unsigned n, unsigned *ret) {
 }
 
 /* Digits, and maybe a point and digits: the fraction comes in billionths. *ret_has_fraction: a point was there. */
-static int read_decimal(const char **s, uint64_t *ret, uint64_t *ret_billionths, bool *ret_has_fraction) {
+static int
+read_decimal(const char **s, uint64_t *ret, uint64_t *ret_billionths, bool *ret_has_fraction) {
         uint64_t v, fraction = 0, unit = FRACTION_UNITS / 10;
         bool has_fraction;
         int r;
@@ -91,7 +92,8 @@ static int read_decimal(const char **s, uint64_t *ret, uint64_t *ret_billionths,
 
 /* (@v + @billionths / 10^9) * @unit, rounded down. */
 static unsigned __int128 scale(uint64_t v, uint64_t billionths, uint64_t unit) {
-        return (unsigned __int128) v * unit + (unsigned __int128) billionths * unit / FRACTION_UNITS;
+        return (unsigned __int128) v * unit +
+               (unsigned __int128) billionths * unit / FRACTION_UNITS;
 }
 
 int parse_uint64(const char *s, uint64_t *ret) {
@@ -241,7 +243,8 @@ static uint64_t read_unit(const char **s) {
                 n++;
 
         for (size_t i = 0; i < ELEMENTSOF(duration_units); i++)
-                if (n == strlen(duration_units[i].name) && memcmp(*s, duration_units[i].name, n) == 0) {
+                if (n == strlen(duration_units[i].name) &&
+                    memcmp(*s, duration_units[i].name, n) == 0) {
                         *s += n;
                         return duration_units[i].usec;
                 }
@@ -301,7 +304,8 @@ static int64_t days_of_date(unsigned year, unsigned month, unsigned day) {
         unsigned months_from_march = (month + 9) % 12;
 
         /* 153 days for five months: the lengths 31 30 31 30 31 */
-        return 365 * y + y / 4 - y / 100 + y / 400 - (y < 0) + (153 * months_from_march + 2) / 5 + day - 1 - 719468;
+        return 365 * y + y / 4 - y / 100 + y / 400 - (y < 0) + (153 * months_from_march + 2) / 5 +
+               day - 1 - 719468;
 }
 
 static unsigned days_in_month(unsigned year, unsigned month) {
@@ -321,13 +325,14 @@ static int read_wall_time(const char **s, struct wall_time *ret) {
         struct wall_time t = { 0 };
         int r;
 
-        if (read_n_digits(s, 4, &t.year) < 0 || *(*s)++ != '-' || read_n_digits(s, 2, &t.month) < 0 ||
-            *(*s)++ != '-' || read_n_digits(s, 2, &t.day) < 0)
+        if (read_n_digits(s, 4, &t.year) < 0 || *(*s)++ != '-' ||
+            read_n_digits(s, 2, &t.month) < 0 || *(*s)++ != '-' || read_n_digits(s, 2, &t.day) < 0)
                 return -EINVAL;
 
         if (**s == 'T' || **s == ' ') {
                 (*s)++;
-                if (read_n_digits(s, 2, &t.hour) < 0 || *(*s)++ != ':' || read_n_digits(s, 2, &t.minute) < 0)
+                if (read_n_digits(s, 2, &t.hour) < 0 || *(*s)++ != ':' ||
+                    read_n_digits(s, 2, &t.minute) < 0)
                         return -EINVAL;
                 if (**s == ':') {
                         (*s)++;
@@ -392,7 +397,8 @@ static int local_seconds(const struct wall_time *t, int64_t *ret) {
         };
         time_t sec;
 
-        tm.tm_wday = -1; /* mktime(3): -1 is also the last second of 1969; this is not written on failure */
+        /* mktime(3): -1 is also the last second of 1969; on failure it does not write this. */
+        tm.tm_wday = -1;
         sec = mktime(&tm);
         if (sec == (time_t) -1 && tm.tm_wday < 0)
                 return -ERANGE;
@@ -413,8 +419,9 @@ static int parse_calendar_ms(const char *s, int64_t *ret_ms) {
         zone_r = read_zone(&s, &is_local, &offset_sec);
         if (zone_r == -EINVAL || *s)
                 return -EINVAL;
-        if (zone_r < 0 || t.month < 1 || t.month > 12 || t.day < 1 || t.day > days_in_month(t.year, t.month) ||
-            t.hour > 23 || t.minute > 59 || t.second > 60) /* 60: a leap second, RFC 3339 section 5.6 */
+        /* Second 60 is a leap second: RFC 3339 section 5.6. */
+        if (zone_r < 0 || t.month < 1 || t.month > 12 || t.day < 1 ||
+            t.day > days_in_month(t.year, t.month) || t.hour > 23 || t.minute > 59 || t.second > 60)
                 return -ERANGE;
 
         if (is_local) {
@@ -422,8 +429,8 @@ static int parse_calendar_ms(const char *s, int64_t *ret_ms) {
                 if (r < 0)
                         return r;
         } else
-                sec = days_of_date(t.year, t.month, t.day) * 86400 + t.hour * 3600 + t.minute * 60 + t.second -
-                      offset_sec;
+                sec = days_of_date(t.year, t.month, t.day) * 86400 + t.hour * 3600 + t.minute * 60 +
+                      t.second - offset_sec;
 
         *ret_ms = sec * 1000 + t.ms;
         return 0;
@@ -476,7 +483,7 @@ void address_done(struct address *a) {
 
         mem_free(a->path);
         mem_free(a->host);
-        *a = (struct address) { 0 };
+        *a = (struct address){ 0 };
 }
 
 static bool host_name_is_valid(const char *s, size_t n) {
@@ -684,7 +691,8 @@ static bool name_is_valid(const char *s, const char *punctuation) {
         size_t n = 0;
 
         for (; s[n]; n++)
-                if (n >= TOPIC_NAME_MAX || (!is_letter(s[n]) && !is_digit(s[n]) && !strchr(punctuation, s[n])))
+                if (n >= TOPIC_NAME_MAX ||
+                    (!is_letter(s[n]) && !is_digit(s[n]) && !strchr(punctuation, s[n])))
                         return false;
         return n > 0;
 }

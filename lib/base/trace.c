@@ -23,5 +23,5 @@ void trace(const struct tracer *t, int level, const char *message_id, const char
         va_end(ap);
 
         t->emit(t->userdata,
-                &(struct log_record) { .level = level, .message_id = message_id, .text = text });
+                &(struct log_record){ .level = level, .message_id = message_id, .text = text });
 }

@@ -17,7 +17,8 @@ struct log_record;
 #define TRACE_TEXT_MAX 2048u
 
 struct tracer {
-        void (*emit)(void *userdata, const struct log_record *record); /* borrows the record until it returns */
+        /* Borrows the record until it returns. */
+        void (*emit)(void *userdata, const struct log_record *record);
         void *userdata;
 };
 

@@ -46,7 +46,8 @@ static _noreturn_ void leave_failed(void) {
         uint64_t n = atomic_load(&sweep_n);
 
         if (n > 0)
-                printf("# … while request %llu for memory failed in FAULT_SWEEP\n", (unsigned long long) n);
+                printf("# … while request %llu for memory failed in FAULT_SWEEP\n",
+                       (unsigned long long) n);
         fflush(NULL);
         _exit(EXIT_FAILURE);
 }
@@ -66,7 +67,11 @@ static const char *format_int(char dest[static 48], __int128 v) {
         uint64_t magnitude = (uint64_t) (v < 0 ? -v : v);
 
         if (v > 0xffff)
-                snprintf(dest, 48, "%llu (0x%llx)", (unsigned long long) magnitude, (unsigned long long) magnitude);
+                snprintf(dest,
+                         48,
+                         "%llu (0x%llx)",
+                         (unsigned long long) magnitude,
+                         (unsigned long long) magnitude);
         else
                 snprintf(dest, 48, "%s%llu", v < 0 ? "-" : "", (unsigned long long) magnitude);
         return dest;
@@ -126,7 +131,8 @@ static void print_quoted(const char *s) {
         putchar('"');
 }
 
-void test_assert_streq(const char *file, int line, const char *expression, const char *a, const char *b) {
+void test_assert_streq(
+        const char *file, int line, const char *expression, const char *a, const char *b) {
         if (a == b || (a && b && streq(a, b)))
                 return;
 
@@ -145,8 +151,12 @@ static void print_hex(const char *label, const uint8_t *p, size_t from, size_t t
         putchar('\n');
 }
 
-void test_assert_mem(
-        const char *file, int line, const char *expression, const void *a, const void *b, size_t n) {
+void test_assert_mem(const char *file,
+                     int line,
+                     const char *expression,
+                     const void *a,
+                     const void *b,
+                     size_t n) {
 
         const uint8_t *left = a, *right = b;
         size_t at = 0, from, to;
@@ -184,15 +194,23 @@ const char *test_tmpdir(void) {
         char *path;
 
         if (n_tmpdirs == TMPDIRS_MAX)
-                test_fail(__FILE__, __LINE__, "More than %u test_tmpdir() in one case", TMPDIRS_MAX);
+                test_fail(
+                        __FILE__, __LINE__, "More than %u test_tmpdir() in one case", TMPDIRS_MAX);
 
         if (!shared->tmpdir[0]) {
                 const char *parent = getenv("TMPDIR");
                 char template[PATH_MAX];
 
-                snprintf(template, sizeof(template), "%s/drmq-test-XXXXXX", parent && *parent ? parent : "/tmp");
+                snprintf(template,
+                         sizeof(template),
+                         "%s/drmq-test-XXXXXX",
+                         parent && *parent ? parent : "/tmp");
                 if (!mkdtemp(template))
-                        test_fail(__FILE__, __LINE__, "Cannot create %s: %s", template, strerror(errno));
+                        test_fail(__FILE__,
+                                  __LINE__,
+                                  "Cannot create %s: %s",
+                                  template,
+                                  strerror(errno));
                 memcpy(shared->tmpdir, template, sizeof(template));
         }
 
@@ -210,11 +228,12 @@ bool fault_sweep_next(struct fault_sweep *s) {
         if (first)
                 s->bytes_before = mem_bytes();
         else if (mem_bytes() != s->bytes_before)
-                test_fail(s->file,
-                          s->line,
-                          "a run of the sweep leaked: %zu bytes were allocated before, %zu are after",
-                          s->bytes_before,
-                          mem_bytes());
+                test_fail(
+                        s->file,
+                        s->line,
+                        "a run of the sweep leaked: %zu bytes were allocated before, %zu are after",
+                        s->bytes_before,
+                        mem_bytes());
 
         if (!first && !fired)
                 return false;
@@ -269,7 +288,8 @@ static _noreturn_ void run_child(const struct test_case *t) {
         fflush(NULL);
         bytes_after = mem_bytes();
         if (bytes_after != bytes_before) {
-                printf("# leaked %lld bytes of base/alloc.h\n", (long long) bytes_after - (long long) bytes_before);
+                printf("# leaked %lld bytes of base/alloc.h\n",
+                       (long long) bytes_after - (long long) bytes_before);
                 leave_failed();
         }
 
@@ -314,7 +334,8 @@ static bool wait_for(pid_t pid, unsigned timeout_sec, int *ret_status) {
                 }
 
                 clock_gettime(CLOCK_MONOTONIC, &now);
-                left = (struct timespec) { deadline.tv_sec - now.tv_sec, deadline.tv_nsec - now.tv_nsec };
+                left = (struct timespec){ deadline.tv_sec - now.tv_sec,
+                                          deadline.tv_nsec - now.tv_nsec };
                 if (left.tv_nsec < 0) {
                         left.tv_sec--;
                         left.tv_nsec += 1000000000;
@@ -327,7 +348,8 @@ static bool wait_for(pid_t pid, unsigned timeout_sec, int *ret_status) {
                 (void) sigtimedwait(&set, NULL, &left);
         }
 
-        (void) kill(-pid, SIGKILL); /* I1: what it started and did not wait for; ESRCH where there is nothing */
+        /* I1: what it started and did not wait for; ESRCH where there is nothing. */
+        (void) kill(-pid, SIGKILL);
         return in_time;
 }
 
@@ -358,7 +380,9 @@ static bool run_case(const struct test_case *t, unsigned number, const sigset_t 
         if (!in_time)
                 printf("# %s took longer than %u s and was killed\n", t->name, timeout_sec);
         else if (WIFSIGNALED(status))
-                printf("# %s was killed by SIG%s\n", t->name, sigabbrev_np(WTERMSIG(status)) ?: "?");
+                printf("# %s was killed by SIG%s\n",
+                       t->name,
+                       sigabbrev_np(WTERMSIG(status)) ?: "?");
         else if (WEXITSTATUS(status) > EXIT_FAILURE)
                 printf("# %s left with status %d\n", t->name, WEXITSTATUS(status));
         else if (WEXITSTATUS(status) == 0 && !shared->ended && !shared->skipped)
@@ -406,7 +430,8 @@ int main(int argc, char *argv[]) {
         }
         qsort(cases, n, sizeof(cases[0]), compare_lines);
 
-        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shared = mmap(
+                NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (shared == MAP_FAILED) {
                 perror("mmap");
                 return EXIT_FAILURE;

@@ -43,13 +43,10 @@ struct test_case {
 /* TEST(name) { … } or TEST(name, .timeout_sec = 60) { … }: the name says the behaviour. One file a program. */
 #define TEST(case_name, ...)                                                                       \
         static void test_run_##case_name(void);                                                    \
-        static const struct test_case test_case_##case_name                                        \
-                __attribute__((used, section("drmq_test_cases"), aligned(sizeof(void *)))) = {     \
-                        .name = #case_name,                                                        \
-                        .run = test_run_##case_name,                                               \
-                        .line = __LINE__,                                                          \
-                        __VA_ARGS__                                                                \
-                };                                                                                 \
+        static const struct test_case test_case_##case_name __attribute__((                        \
+                used, section("drmq_test_cases"), aligned(sizeof(void *)))) = {                    \
+                .name = #case_name, .run = test_run_##case_name, .line = __LINE__, __VA_ARGS__     \
+        };                                                                                         \
         static void test_run_##case_name(void)
 
 /* Ends the case as "ok … # SKIP reason": for what this machine cannot show (no such instruction, not root). */
@@ -80,8 +77,8 @@ const char *test_tmpdir(void);
  * A body that hides -ENOMEM from the sweep passes, but is no test: assert what is left behind by a failure.
  */
 #define FAULT_SWEEP                                                                                \
-        for (_cleanup_(fault_sweep_done) struct fault_sweep _sweep = {                              \
-                     .file = __FILE__, .line = __LINE__ };                                         \
+        for (_cleanup_(fault_sweep_done) struct fault_sweep _sweep = { .file = __FILE__,           \
+                                                                       .line = __LINE__ };         \
              fault_sweep_next(&_sweep);)
 
 struct fault_sweep {
@@ -97,9 +94,12 @@ void fault_sweep_done(struct fault_sweep *s);
 /* Prints "# file:line: …" and ends the case as failed. What the ASSERTs are made of; may be called directly, also from
  * a thread or a child of the case. */
 _noreturn_ void test_fail(const char *file, int line, const char *format, ...) _printf_(3, 4);
-_noreturn_ void test_fail_int(const char *file, int line, const char *expression, __int128 a, __int128 b);
-_noreturn_ void test_fail_result(const char *file, int line, const char *expression, int64_t r, int expected);
-void test_assert_streq(const char *file, int line, const char *expression, const char *a, const char *b);
+_noreturn_ void
+test_fail_int(const char *file, int line, const char *expression, __int128 a, __int128 b);
+_noreturn_ void
+test_fail_result(const char *file, int line, const char *expression, int64_t r, int expected);
+void test_assert_streq(
+        const char *file, int line, const char *expression, const char *a, const char *b);
 void test_assert_mem(
         const char *file, int line, const char *expression, const void *a, const void *b, size_t n);
 
@@ -126,7 +126,7 @@ void test_assert_mem(
                 __int128 _test_a = (__int128) (a), _test_b = (__int128) (b);                       \
                 if (!(_test_a operator _test_b))                                                   \
                         test_fail_int(                                                             \
-                                __FILE__, __LINE__, #a " " #operator " " #b, _test_a, _test_b);    \
+                                __FILE__, __LINE__, #a " " #operator" " #b, _test_a, _test_b);     \
         } while (0)
 
 /* A result: not negative; its value is the expression's, so `n = ASSERT_OK(read_all(…))` works. */

@@ -54,8 +54,10 @@ TEST(size_zero_is_not_no_memory) {
 }
 
 TEST(strings_are_copied) {
-        _cleanup_(mem_freep) char *a = mem_strdup("hello"), *b = mem_strndup("hello", 3), *c = mem_strndup("hi", 99),
-                                  *d = mem_asprintf("%s-%d", "topic", 42), *e = mem_strndup(NULL, 0);
+        _cleanup_(mem_freep) char *a = mem_strdup("hello"), *b = mem_strndup("hello", 3),
+                                  *c = mem_strndup("hi", 99),
+                                  *d = mem_asprintf("%s-%d", "topic", 42),
+                                  *e = mem_strndup(NULL, 0);
         _cleanup_(mem_freep) void *f = mem_dup("x\0y", 3);
 
         ASSERT_STREQ(a, "hello");
@@ -99,7 +101,7 @@ TEST(failed_realloc_leaves_memory) {
 TEST(new_refuses_overflow) {
         volatile size_t n = SIZE_MAX / sizeof(uint64_t) + 2; /* n * 8 is 8 again */
 
-        ASSERT_NULL(new(uint64_t, n));
+        ASSERT_NULL(new (uint64_t, n));
         ASSERT_NULL(new0(uint64_t, n));
 }
 

@@ -39,7 +39,9 @@ TEST(byte_orders) {
 }
 
 TEST(what_is_written_is_read) {
-        static const uint64_t numbers[] = { 0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX >> 1, UINT64_MAX };
+        static const uint64_t numbers[] = { 0,         1,     127,        128,
+                                            16383,     16384, UINT32_MAX, UINT64_MAX >> 1,
+                                            UINT64_MAX };
         struct byte_writer w;
         struct byte_reader r;
         char *s;
@@ -113,7 +115,7 @@ static int decode_uleb(const char *bytes, size_t n, uint64_t *ret) {
         v = byte_reader_uleb(&r);
         if (byte_reader_result(&r) < 0) {
                 ASSERT_EQ(v, 0);
-                ASSERT_MEM(&r.p, &(const void *) { bytes }, sizeof(void *)); /* nothing moved */
+                ASSERT_MEM(&r.p, &(const void *){ bytes }, sizeof(void *)); /* nothing moved */
                 return byte_reader_result(&r);
         }
         ASSERT_EQ(byte_reader_left(&r), 0);
@@ -128,11 +130,12 @@ TEST(uleb_has_one_form_of_64_bits) {
         ASSERT_EQ(v, 127);
         ASSERT_OK(decode_uleb("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10, &v));
         ASSERT_EQ(v, UINT64_MAX);
-        ASSERT_ERROR(decode_uleb("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10, &v), EBADMSG); /* bit 65 */
+        /* bit 65; an eleventh byte; zero, the long way; 127, the long way; cut */
+        ASSERT_ERROR(decode_uleb("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10, &v), EBADMSG);
         ASSERT_ERROR(decode_uleb("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x81\x00", 11, &v), EBADMSG);
-        ASSERT_ERROR(decode_uleb("\x80\x00", 2, &v), EBADMSG); /* zero, the long way */
+        ASSERT_ERROR(decode_uleb("\x80\x00", 2, &v), EBADMSG);
         ASSERT_ERROR(decode_uleb("\xff\x80\x00", 3, &v), EBADMSG);
-        ASSERT_ERROR(decode_uleb("\x80", 1, &v), EBADMSG); /* cut */
+        ASSERT_ERROR(decode_uleb("\x80", 1, &v), EBADMSG);
         ASSERT_ERROR(decode_uleb("", 0, &v), EBADMSG);
 }
 
@@ -140,7 +143,7 @@ TEST(blob_longer_than_bytes_is_refused) {
         struct byte_reader r;
         size_t n = 42;
 
-        byte_reader_init(&r, "\x05" "abcd", 5);
+        byte_reader_init(&r, "\5abcd", 5);
         ASSERT_NULL(byte_reader_blob(&r, &n));
         ASSERT_EQ(n, 42);
         ASSERT_ERROR(byte_reader_result(&r), EBADMSG);
@@ -152,10 +155,10 @@ TEST(blob_longer_than_bytes_is_refused) {
 TEST(string_refuses_nul_and_excess) {
         struct byte_reader r;
 
-        byte_reader_init(&r, "\x03" "a\0b", 4);
+        byte_reader_init(&r, "\3a\0b", 4);
         ASSERT_NULL(byte_reader_string(&r, 10));
         ASSERT_ERROR(byte_reader_result(&r), EBADMSG);
-        byte_reader_init(&r, "\x03" "abc", 4);
+        byte_reader_init(&r, "\3abc", 4);
         ASSERT_NULL(byte_reader_string(&r, 2));
         ASSERT_ERROR(byte_reader_result(&r), EBADMSG);
 }
@@ -165,7 +168,7 @@ TEST(string_without_memory_is_not_bad_bytes) {
                 struct byte_reader r;
                 _cleanup_(mem_freep) char *s = NULL;
 
-                byte_reader_init(&r, "\x03" "abc", 4);
+                byte_reader_init(&r, "\3abc", 4);
                 s = byte_reader_string(&r, 3);
                 if (!s) {
                         ASSERT_ERROR(byte_reader_result(&r), ENOMEM);
@@ -232,7 +235,8 @@ TEST(garbage_is_read_inside_its_bounds) {
         random_init(&random, 3);
         for (unsigned i = 0; i < 20000; i++) {
                 size_t size = random_below(&random, 40), n;
-                _cleanup_(mem_freep) uint8_t *p = mem_alloc(size); /* so that a sanitizer sees a byte too far */
+                /* Of that very size, so that a sanitizer sees a byte too far. */
+                _cleanup_(mem_freep) uint8_t *p = mem_alloc(size);
                 struct byte_reader r;
 
                 random_bytes(&random, p, size);

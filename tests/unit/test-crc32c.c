@@ -46,9 +46,12 @@ static void check_against_bits(way_t way) {
         random_init(&random, 1);
         random_bytes(&random, p, SIZE);
 
-        for (size_t n = 0; n < 900; n++) /* every length round the short stretches, and every alignment */
-                ASSERT_EQ(way((uint32_t) n, p + n % 16, n), crc32c_by_bits((uint32_t) n, p + n % 16, n));
-        for (unsigned i = 0; i < 60; i++) { /* long stretches, then short ones, then the rest */
+        /* Every length round the short stretches, and every alignment. */
+        for (size_t n = 0; n < 900; n++)
+                ASSERT_EQ(way((uint32_t) n, p + n % 16, n),
+                          crc32c_by_bits((uint32_t) n, p + n % 16, n));
+        /* Long stretches, then short ones, then the rest. */
+        for (unsigned i = 0; i < 60; i++) {
                 size_t from = random_below(&random, 16), n = random_below(&random, SIZE - 16);
                 uint32_t seed = (uint32_t) random_u64(&random);
 

@@ -103,8 +103,10 @@ TEST(times_are_read_back_exactly) {
         char text[FORMAT_MAX];
 
         random_init(&random, 13);
-        for (unsigned i = 0; i < 20000; i++) { /* the years 0000 to 9999, each day about as likely */
-                int64_t ms = (int64_t) random_below(&random, UINT64_C(315569520000000)) - INT64_C(62167219200000),
+        /* The years 0000 to 9999, each day about as likely. */
+        for (unsigned i = 0; i < 20000; i++) {
+                int64_t ms = (int64_t) random_below(&random, UINT64_C(315569520000000)) -
+                             INT64_C(62167219200000),
                         back;
 
                 ASSERT_OK(parse_time_ms(format_time_ms(text, ms), /* now_ms= */ 0, &back));
@@ -113,7 +115,7 @@ TEST(times_are_read_back_exactly) {
 }
 
 TEST(ids) {
-        static const uint8_t id[16] = { 0, 0x2b, 0x3e, 0xbb, 0x10, 0x97, 0x48, 0x41,
+        static const uint8_t id[16] = { 0,    0x2b, 0x3e, 0xbb, 0x10, 0x97, 0x48, 0x41,
                                         0x8c, 0x97, 0x14, 0xca, 0x24, 0xf6, 0x57, 0xff };
         char text[FORMAT_MAX];
 
@@ -121,7 +123,9 @@ TEST(ids) {
 }
 
 TEST(addresses_are_read_back) {
-        static const char *const texts[] = { "host:9092", "127.0.0.1:1", "[::1]:9092", "unix:/run/x.sock" };
+        static const char *const texts[] = {
+                "host:9092", "127.0.0.1:1", "[::1]:9092", "unix:/run/x.sock"
+        };
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
                 _cleanup_(mem_freep) char *text = NULL;
@@ -136,7 +140,8 @@ TEST(addresses_are_read_back) {
 
 TEST(base64_vectors_of_rfc_4648) {
         static const char *const plain[] = { "", "f", "fo", "foo", "foob", "fooba", "foobar" };
-        static const char *const coded[] = { "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
+        static const char *const coded[] = { "",         "Zg==",     "Zm8=",    "Zm9v",
+                                             "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
 
         for (size_t i = 0; i < ELEMENTSOF(plain); i++) {
                 _cleanup_(mem_freep) char *text = base64_encode(plain[i], strlen(plain[i]));
@@ -167,8 +172,9 @@ TEST(base64_of_any_bytes_is_read_back) {
 }
 
 TEST(base64_refuses_other_text) {
-        static const char *const bad[] = { "Z",    "Zg",   "Zg=",      "Zg===",    "Z===", "====",     "Zm9v\n", "Zm 9",
-                                           "Zm9-", "Zm_v", "Zg==Zm9v", "Zh==", "Zm9=", "=m9v", "Zm9vYg=a" };
+        static const char *const bad[] = { "Z",        "Zg",     "Zg=",  "Zg===", "Z===",
+                                           "====",     "Zm9v\n", "Zm 9", "Zm9-",  "Zm_v",
+                                           "Zg==Zm9v", "Zh==",   "Zm9=", "=m9v",  "Zm9vYg=a" };
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 uint8_t *bytes = NULL;

@@ -18,7 +18,8 @@ static const char *path_in(char dest[static 512], const char *dir, const char *n
 }
 
 static void write_file(const char *path, const void *p, size_t n) {
-        _cleanup_(fd_closep) int fd = ASSERT_OK(open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
+        _cleanup_(fd_closep) int fd =
+                ASSERT_OK(open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
 
         ASSERT_OK(fd_write_full(fd, p, n));
 }
@@ -35,7 +36,8 @@ TEST(positions_are_kept) {
         char path[512], content[16];
         _cleanup_(fd_closep) int fd = -EBADF;
 
-        fd = ASSERT_OK(open(path_in(path, test_tmpdir(), "file"), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+        fd = ASSERT_OK(
+                open(path_in(path, test_tmpdir(), "file"), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
         ASSERT_OK(fd_pwrite_full(fd, "world", 5, 6));
         ASSERT_OK(fd_pwrite_full(fd, "hello ", 6, 0));
         ASSERT_OK(fd_pwrite_full(fd, "", 0, 100));
@@ -80,7 +82,7 @@ TEST(write_goes_on_after_short_ones) {
 
         for (size_t i = 0; i < 1000000; i++)
                 p[i] = (char) (i * 7);
-        ASSERT_EQ(pipe(fds), 0); /* holds 64 KiB; not blocking below its size, so writes are short */
+        ASSERT_EQ(pipe(fds), 0); /* holds 64 KiB */
         ASSERT_EQ(pthread_create(&thread, NULL, drain, &fds[0]), 0);
         ASSERT_OK(fd_write_full(fds[1], p, 1000000));
         fd_close(fds[1]);
@@ -94,8 +96,11 @@ TEST(write_past_size_limit_says_so_after_short_one) {
         _cleanup_(fd_closep) int fd = -EBADF;
 
         signal(SIGXFSZ, SIG_IGN);
-        ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &(struct rlimit) { .rlim_cur = 10, .rlim_max = RLIM_INFINITY }), 0);
-        fd = ASSERT_OK(open(path_in(path, test_tmpdir(), "file"), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+        ASSERT_EQ(setrlimit(RLIMIT_FSIZE,
+                            &(struct rlimit){ .rlim_cur = 10, .rlim_max = RLIM_INFINITY }),
+                  0);
+        fd = ASSERT_OK(
+                open(path_in(path, test_tmpdir(), "file"), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
         ASSERT_ERROR(fd_pwrite_full(fd, content, 20, 0), EFBIG); /* ten bytes are taken first */
         ASSERT_EQ(lseek(fd, 0, SEEK_END), 10);
 }

@@ -81,7 +81,7 @@ TEST(remove_takes_out_any_node) {
                                             (first->priority == nodes[i].priority &&
                                              first->sequence < nodes[i].sequence));
         }
-        heap_remove(&h, &(struct heap_node) { 0 }); /* in no heap */
+        heap_remove(&h, &(struct heap_node){ 0 }); /* in no heap */
         ASSERT_EQ(h.n_nodes, n_in);
         heap_done(&h);
         for (size_t i = 0; i < N; i++)

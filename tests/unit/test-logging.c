@@ -56,9 +56,10 @@ TEST(errno_form_returns_the_error_and_expands_m) {
         ASSERT_EQ(log_oom(), -ENOMEM);
         ASSERT_EQ(log_full_errno(LOG_DEBUG, ENOENT, "not shown"), -ENOENT);
         ASSERT_EQ(errno, EEXIST);
-        assert_caught(path,
-                      "x: Cannot open file: No such file or directory\nx: Positive too: Permission denied\nx: None\n"
-                      "x: Out of memory\n");
+        assert_caught(
+                path,
+                "x: Cannot open file: No such file or directory\nx: Positive too: Permission denied\nx: None\n"
+                "x: Out of memory\n");
 }
 
 TEST(journal_gets_levels) {
@@ -67,7 +68,11 @@ TEST(journal_gets_levels) {
         struct stat st;
 
         ASSERT_EQ(fstat(STDERR_FILENO, &st), 0);
-        snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long) st.st_dev, (unsigned long long) st.st_ino);
+        snprintf(stream,
+                 sizeof(stream),
+                 "%llu:%llu",
+                 (unsigned long long) st.st_dev,
+                 (unsigned long long) st.st_ino);
         setenv("JOURNAL_STREAM", stream, /* overwrite= */ 1);
         log_setup("drmqd", LOG_DEBUG);
         log_error("Bad");
@@ -89,7 +94,7 @@ TEST(text_of_strangers_stays_on_its_line) {
 
         unsetenv("JOURNAL_STREAM");
         log_setup("x", LOG_INFO);
-        log_error("Topic %s", "a\n<0>b\033[2J\x7f" "ü");
+        log_error("Topic %s", "a\n<0>b\033[2J\177ü");
         assert_caught(path, "x: Topic a <0>b [2J ü\n");
 }
 
@@ -145,7 +150,7 @@ TEST(sink_gets_records_whole) {
         errno = ENOENT;
         log_event(LOG_NOTICE,
                   DRMQ_MESSAGE_LEADER_ELECTED,
-                  (const char *const[]) { "DRMQ_SHARD=1", NULL },
+                  (const char *const[]){ "DRMQ_SHARD=1", NULL },
                   "Node %d leads shard %d: %m",
                   2,
                   1);
@@ -158,9 +163,9 @@ TEST(sink_gets_records_whole) {
 
         log_debug("not shown");
         ASSERT_EQ(c.n, 1);
-        log_emit(&(struct log_record) { .level = LOG_DEBUG, .text = "not shown" });
+        log_emit(&(struct log_record){ .level = LOG_DEBUG, .text = "not shown" });
         ASSERT_EQ(c.n, 1);
-        log_emit(&(struct log_record) { .level = LOG_ERR, .text = "Made elsewhere" });
+        log_emit(&(struct log_record){ .level = LOG_ERR, .text = "Made elsewhere" });
         ASSERT_STREQ(c.text, "Made elsewhere");
         log_set_sink(NULL, NULL);
         log_info("Back");
@@ -183,7 +188,7 @@ TEST(trace_emits_to_its_owner_only) {
         ASSERT_STREQ(c.text, "Cut at 4711");
         ASSERT_STREQ(c.message_id, DRMQ_MESSAGE_RECOVERY_CUT);
         trace(NULL, LOG_ERR, NULL, "to nobody");
-        trace(&(struct tracer) { 0 }, LOG_ERR, NULL, "to nobody");
+        trace(&(struct tracer){ 0 }, LOG_ERR, NULL, "to nobody");
         ASSERT_EQ(c.n, 1);
         assert_caught(path, "");
 }

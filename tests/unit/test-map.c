@@ -41,7 +41,7 @@ static void check_tree(const struct map *m) {
         size_t n_seen = 0;
 
         check_subtree(m->root, NULL);
-        MAP_FOREACH(m, n) {
+        MAP_FOREACH (m, n) {
                 if (before)
                         ASSERT_LT(key_of(before), key_of(n));
                 ASSERT_TRUE(map_prev(n) == before);
@@ -58,10 +58,10 @@ TEST(empty_map_has_nothing) {
         map_init(&m, item_compare);
         ASSERT_NULL(map_first(&m));
         ASSERT_NULL(map_last(&m));
-        ASSERT_NULL(map_find(&m, &(uint64_t) { 1 }));
-        ASSERT_NULL(map_find_ge(&m, &(uint64_t) { 1 }));
-        ASSERT_NULL(map_find_le(&m, &(uint64_t) { 1 }));
-        MAP_FOREACH(&m, n)
+        ASSERT_NULL(map_find(&m, &(uint64_t){ 1 }));
+        ASSERT_NULL(map_find_ge(&m, &(uint64_t){ 1 }));
+        ASSERT_NULL(map_find_le(&m, &(uint64_t){ 1 }));
+        MAP_FOREACH (&m, n)
                 ASSERT_NULL(n);
 }
 
@@ -90,7 +90,8 @@ TEST(neighbours_of_a_key_are_found) {
         }
 
         for (uint64_t key = 0; key <= 1010; key++) {
-                struct map_node *at = map_find(&m, &key), *ge = map_find_ge(&m, &key), *le = map_find_le(&m, &key);
+                struct map_node *at = map_find(&m, &key), *ge = map_find_ge(&m, &key),
+                                *le = map_find_le(&m, &key);
 
                 ASSERT_EQ(at != NULL, key > 0 && key <= 1000 && key % 10 == 0);
                 if (at)
@@ -191,7 +192,7 @@ TEST(walk_may_free_the_node_at_hand) {
                 item->key = i * 7919 % 100;
                 ASSERT_OK(map_insert(&m, &item->key, &item->node, NULL));
         }
-        MAP_FOREACH(&m, n) {
+        MAP_FOREACH (&m, n) {
                 map_remove(&m, n);
                 mem_free(CONTAINER_OF(n, struct item, node));
         }

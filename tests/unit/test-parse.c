@@ -117,7 +117,7 @@ TEST(sizes) {
         check_size("1.5M", 3 << 19);
         check_size("0.5K", 512);
         check_size("1.0001K", 1024);
-        check_size("15.999999999E", (UINT64_C(15) << 60) + (uint64_t) ((unsigned __int128) 999999999 * (UINT64_C(1) << 60) / 1000000000));
+        check_size("15.5E", UINT64_C(31) << 59);
         refuse_size("16E", ERANGE);
         refuse_size("18446744073709551616", ERANGE);
         refuse_size("99999999999999999999K", ERANGE);
@@ -246,7 +246,7 @@ TEST(time_without_zone_is_local) {
         check_time("2026-11-20T10:00:00", INT64_C(1795186800000));
         check_time("2026-11-20", INT64_C(1795150800000));
         check_time("2026-07-01T12:00", INT64_C(1782921600000)); /* summer: four hours */
-        check_time("1969-12-31T18:59:59", -1000);                /* mktime(3)'s -1 that is no error */
+        check_time("1969-12-31T18:59:59", -1000); /* mktime(3)'s -1 that is no error */
 }
 
 static void check_address(const char *s, const char *path, const char *host, uint16_t port) {
@@ -368,7 +368,7 @@ TEST(escapes) {
         check_escapes("\\0a\\0", "\0a\0", 3);
         check_escapes("\\r\\\\\\a\\e\\b\\f\\v\\\"\\'", "\r\\\a\033\b\f\v\"'", 9);
         check_escapes("\\x41\\xfF\\x00", "A\xff\0", 3);
-        check_escapes("\\101\\377\\18", "A\xff\1" "8", 4);
+        check_escapes("\\101\\377\\18", "A\xff\0018", 4);
         refuse_escapes("\\", EINVAL);
         refuse_escapes("\\q", EINVAL);
         refuse_escapes("\\x", EINVAL);

@@ -17,7 +17,7 @@ TEST(reference_sequence) {
         ASSERT_EQ(r.state[3], UINT64_C(0xf88bb8a8724c81ec));
 
         /* What the authors' program gives from the state 1, 2, 3, 4. */
-        r = (struct random) { .state = { 1, 2, 3, 4 } };
+        r = (struct random){ .state = { 1, 2, 3, 4 } };
         ASSERT_EQ(random_u64(&r), 11520);
         ASSERT_EQ(random_u64(&r), 0);
         ASSERT_EQ(random_u64(&r), 1509978240);

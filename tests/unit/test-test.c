@@ -24,10 +24,16 @@ static bool is_inner(void) {
 /* Runs case @name of this program as the inner run; its output is in @ret_output. Return: its exit status. */
 static int run_inner(const char *name, char *ret_output, size_t size) {
         _cleanup_(fd_closep) int read_fd = -EBADF;
+        char program[4096];
         size_t n = 0;
         int fds[2], status;
         ssize_t k;
         pid_t pid;
+
+        /* By name, so that it works in valgrind too. */
+        k = readlink("/proc/self/exe", program, sizeof(program) - 1);
+        ASSERT_GT(k, 0);
+        program[k] = 0;
 
         ASSERT_EQ(pipe(fds), 0);
         read_fd = fds[0];
@@ -38,7 +44,7 @@ static int run_inner(const char *name, char *ret_output, size_t size) {
                 close(fds[0]);
                 close(fds[1]);
                 setenv(INNER, "1", /* overwrite= */ 1);
-                execl("/proc/self/exe", "test-test", name, (char *) NULL);
+                execl(program, program, name, (char *) NULL);
                 _exit(127);
         }
 
@@ -58,7 +64,12 @@ static void assert_alarm(const char *name, const char *words) {
         ASSERT_EQ(run_inner(name, output, sizeof(output)), 1);
         snprintf(line, sizeof(line), "not ok 1 - %s\n", name);
         if (!strstr(output, line) || !strstr(output, words))
-                test_fail(__FILE__, __LINE__, "expected \"%s\" and a failure of %s in:\n%s", words, name, output);
+                test_fail(__FILE__,
+                          __LINE__,
+                          "expected \"%s\" and a failure of %s in:\n%s",
+                          words,
+                          name,
+                          output);
 }
 
 TEST(assert_eq_prints_both_values) {
@@ -76,13 +87,15 @@ TEST(assert_true_prints_expression) {
 TEST(assert_ok_prints_error) {
         if (is_inner())
                 ASSERT_OK(-ENOENT);
-        assert_alarm("assert_ok_prints_error", "-ENOENT failed: -ENOENT (No such file or directory)");
+        assert_alarm("assert_ok_prints_error",
+                     "-ENOENT failed: -ENOENT (No such file or directory)");
 }
 
 TEST(assert_error_wants_this_error) {
         if (is_inner())
                 ASSERT_ERROR(-ENOENT, ESTALE);
-        assert_alarm("assert_error_wants_this_error", "gave -ENOENT (No such file or directory), expected -ESTALE");
+        assert_alarm("assert_error_wants_this_error",
+                     "gave -ENOENT (No such file or directory), expected -ESTALE");
 }
 
 TEST(assert_error_refuses_success) {

@@ -31,7 +31,8 @@ TEST(clocks_are_those_of_the_kernel) {
 
         clock_gettime(CLOCK_MONOTONIC, &monotonic);
         ASSERT_LE(first, second);
-        ASSERT_LE(second, (usec_t) monotonic.tv_sec * USEC_PER_SEC + (usec_t) monotonic.tv_nsec / 1000);
+        ASSERT_LE(second,
+                  (usec_t) monotonic.tv_sec * USEC_PER_SEC + (usec_t) monotonic.tv_nsec / 1000);
         ASSERT_GT(second + USEC_PER_MINUTE, (usec_t) monotonic.tv_sec * USEC_PER_SEC);
 
         wall_ms = now_wall_ms();
