@@ -204,6 +204,7 @@ static int make_sources(struct io_loop *l) {
 }
 
 int io_loop_new(sd_event *event, const struct io_loop_config *config, struct io_loop **ret) {
+        static const struct io_loop_config by_default = {};
         _cleanup_(io_loop_freep) struct io_loop *l = NULL;
         int r;
 
@@ -211,7 +212,7 @@ int io_loop_new(sd_event *event, const struct io_loop_config *config, struct io_
         assert(ret);
 
         if (!config)
-                config = &(const struct io_loop_config){};
+                config = &by_default;
 
         l = new0(struct io_loop, 1);
         if (!l)
@@ -259,12 +260,12 @@ struct io_loop *io_loop_free(struct io_loop *l) {
         worker_pool_free(l->resolvers);
         for (struct io_job *job; (job = list_pop(&l->completed, struct io_job, link));)
                 job->io = NULL;
+        sd_event_source_disable_unref(l->inbox_source);
+        inbox_free(l->inbox);
         stream_forget_lookups(l);
 
-        sd_event_source_disable_unref(l->inbox_source);
         sd_event_source_disable_unref(l->wake);
         sd_event_source_disable_unref(l->late);
-        inbox_free(l->inbox);
         sd_event_unref(l->event);
         io_base_done(&l->base);
         return mem_free(l);

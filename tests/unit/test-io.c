@@ -744,9 +744,8 @@ CONTRACT_IN_REAL_TIME(a_timer_that_is_always_due_keeps_nothing_else_waiting) {
         ASSERT_OK(io_timer_set(w->io, &timers[0].timer, 0));
         ASSERT_OK(io_timer_set(w->io, &timers[1].timer, io_now(w->io) + 3 * USEC_PER_MSEC));
         io_submit(w->io, IO_LANE_READ, &job.job);
-        WAIT_FOR(timers[1].n_fired == 1 && n_done == 1);
+        WAIT_FOR(timers[0].n_fired > 1 && timers[1].n_fired == 1 && n_done == 1);
 
-        ASSERT_GT(timers[0].n_fired, 1);
         io_timer_cancel(w->io, &timers[0].timer);
 }
 
