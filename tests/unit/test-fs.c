@@ -3,6 +3,7 @@
 /* Tests base/fs.h. */
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -61,20 +62,34 @@ TEST(errors_are_reported) {
         ASSERT_ERROR(fd_pwrite_full(read_only, "x", 1, 0), EBADF);
 }
 
+struct drain {
+        int fd;
+        pthread_t writer;
+};
+
+static void on_signal(int signal_number) {
+        (void) signal_number;
+}
+
+/* Reads all, and disturbs the writer each time. */
 static void *drain(void *arg) {
-        int fd = *(int *) arg;
+        struct drain *d = arg;
         char part[1000];
         size_t n = 0;
         ssize_t k;
 
-        while ((k = read(fd, part, sizeof(part))) > 0)
+        while ((k = read(d->fd, part, sizeof(part))) > 0) {
                 for (ssize_t i = 0; i < k; i++, n++)
                         if (part[i] != (char) (n * 7))
                                 return "differs";
+                if (n < 900000) /* it is still in its write: a pipe holds 64 KiB */
+                        pthread_kill(d->writer, SIGUSR1);
+        }
         return n == 1000000 ? NULL : "short";
 }
 
-TEST(write_goes_on_after_short_ones) {
+TEST(write_goes_on_after_signals) {
+        struct drain d = { .writer = pthread_self() };
         _cleanup_(mem_freep) char *p = mem_alloc(1000000);
         void *complaint = NULL;
         pthread_t thread;
@@ -82,8 +97,11 @@ TEST(write_goes_on_after_short_ones) {
 
         for (size_t i = 0; i < 1000000; i++)
                 p[i] = (char) (i * 7);
-        ASSERT_EQ(pipe(fds), 0); /* holds 64 KiB */
-        ASSERT_EQ(pthread_create(&thread, NULL, drain, &fds[0]), 0);
+        /* Without SA_RESTART: a write is cut short, or EINTR where it took nothing yet. */
+        ASSERT_EQ(sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = on_signal }, NULL), 0);
+        ASSERT_EQ(pipe(fds), 0);
+        d.fd = fds[0];
+        ASSERT_EQ(pthread_create(&thread, NULL, drain, &d), 0);
         ASSERT_OK(fd_write_full(fds[1], p, 1000000));
         fd_close(fds[1]);
         ASSERT_EQ(pthread_join(thread, &complaint), 0);
@@ -126,6 +144,21 @@ TEST(whole_file_is_read) {
         ASSERT_OK(fs_read_file(path, 0, &content, NULL));
         ASSERT_STREQ(content, "");
         content = mem_free(content);
+}
+
+TEST(file_of_any_size_gets_its_nul) {
+        char path[512], bytes[300];
+
+        path_in(path, test_tmpdir(), "file");
+        memset(bytes, 'x', sizeof(bytes));
+        for (size_t size = 0; size < sizeof(bytes); size++) {
+                _cleanup_(mem_freep) char *content = NULL;
+
+                write_file(path, bytes, size);
+                ASSERT_OK(fs_read_file(path, sizeof(bytes), &content, NULL));
+                ASSERT_EQ(strlen(content), size);
+                ASSERT_GT(malloc_usable_size(content), size);
+        }
 }
 
 TEST(file_without_size_is_read) {
