@@ -17,6 +17,8 @@
  * within a call into the session; they may call it, but not free it.
  */
 
+#include "base/list.h"
+#include "base/map.h"
 #include "client/bootstrap.h"
 #include "proto/frame.h"
 #include "proto/message.h"
