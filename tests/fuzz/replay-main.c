@@ -70,7 +70,9 @@ static bool case_passes(const char *path) {
                 return false;
         }
         if (WIFSIGNALED(status))
-                printf("# killed by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+                printf("# killed by signal %d (%s)\n",
+                       WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
         return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
 }
 
