@@ -2,10 +2,19 @@
 #pragma once
 
 /*
- * The index of one segment: partition -> (offset, append time, position of the entry). While a segment is open its
- * index is in memory (struct index_builder, on the loop); when it is closed the index is written beside it, sorted, and
- * searched there by reading (struct index_file). It can always be rebuilt from the segment: missing or bad is never
+ * The index of one segment: partition -> points (offset, append time, position of the entry). While a segment is open
+ * its index is in memory (struct index_builder, on the loop); when it is closed the index is written beside it, sorted,
+ * and searched there by reading (struct index_file). It can always be rebuilt from the segment: missing or bad is never
  * an error to a user, only work.
+ *
+ * A slice has a point if its entry begins INDEX_DISTANCE_BYTES or more behind the partition's last point in this
+ * segment; so the first one of each partition always has. What follows from that for who reads:
+ *
+ *  - a partition without points is not in the segment;
+ *  - a slice without a point of its own begins less than INDEX_DISTANCE_BYTES behind the last point at or before it.
+ *
+ * Points are hints: the reader verifies the entry that it finds, and a point that leads to no entry with that very slice
+ * means that the index is bad.
  */
 
 #include "base/macro.h"
@@ -14,55 +23,124 @@
 
 struct segment;
 
+#define INDEX_DISTANCE_BYTES (UINT64_C(16) << 10)
+/* A file up to this size is read whole, and its checksum verified, at each look. */
+#define INDEX_LOADED_BYTES_MAX (UINT64_C(64) << 10)
+
 struct index_point {
-        uint64_t offset;
+        uint64_t offset; /* base offset of the batch */
         int64_t append_time_ms;
-        uint64_t pos;
+        uint64_t pos; /* of the entry, in the segment */
 };
+
+/* What a search is for. Of the points it wants the last one that cannot be behind what is looked for, and those that
+ * follow. */
+enum index_key {
+        INDEX_KEY_OFFSET, /* the batch that holds an offset: from the last point at or before it */
+        INDEX_KEY_TIME, /* the first batch appended at or after a time: from the last point before it */
+};
+
+/* ---- In memory, growing ---- */
 
 struct index_builder;
 
 int index_builder_new(struct index_builder **ret);
 struct index_builder *index_builder_free(struct index_builder *b);
 DEFINE_CLEANUP(struct index_builder *, index_builder_free)
-/* Notes the slices of @e, which stands at @pos. Return: 0; -ENOMEM (nothing noted: the index is incomplete and must be
- * rebuilt before use). */
+
+/**
+ * index_builder_add() - note the slices of an entry
+ * @e: borrows until return; entries without slices are fine
+ * @pos: where it stands; not before the entry added last
+ *
+ * Return: 0; -ENOMEM nothing is noted: the index is incomplete and must be rebuilt before use, or the entry added again.
+ */
 int index_builder_add(struct index_builder *b, const struct entry *e, uint64_t pos);
-/* The points of a partition: the last at or before @offset and those behind it, at most @n_max. Borrows until the next
- * add. Return: how many. */
+
+/**
+ * index_builder_points() - the points of a partition from a key on
+ * @key: an offset, or a time as uint64_t
+ * @n_max: no more than these
+ * @ret: borrows until the next change; untouched after 0
+ *
+ * Where no point is at or before the key: from the partition's first on. Return: how many; 0 the partition is not here.
+ */
 size_t index_builder_points(const struct index_builder *b,
                             uint64_t partition_id,
-                            uint64_t offset,
+                            enum index_key what,
+                            uint64_t key,
                             size_t n_max,
                             const struct index_point **ret);
-/* The points from the last one appended before @time_ms on. */
-size_t index_builder_points_by_time(const struct index_builder *b,
-                                    uint64_t partition_id,
-                                    int64_t time_ms,
-                                    size_t n_max,
-                                    const struct index_point **ret);
-/* Takes back all at or behind @pos (a truncation). */
+/* Takes back all at or behind @pos (a truncation). What the encoded file says of a partition's last offset and time may
+ * be too high from then on, until the next add. */
 void index_builder_cut(struct index_builder *b, uint64_t pos);
-/* Encodes the file's bytes; returns new memory (mem_free). @end_pos: of the segment. */
+/* Return: how many. */
+uint64_t index_builder_n_points(const struct index_builder *b);
+uint32_t index_builder_n_partitions(const struct index_builder *b);
+/* The file's bytes for @s, which is closed; returns new memory (mem_free). Return: 0; -ENOMEM. */
 int index_builder_encode(const struct index_builder *b,
                          const struct segment *s,
                          uint8_t **ret,
                          size_t *ret_n);
 
-/* In a job: writes the index beside a closed segment (temporary name, sync, rename). */
+/* ---- Beside a closed segment ---- */
+
+/**
+ * index_write() - put an index beside its segment
+ * @s: borrows; only what never changes in it is looked at
+ *
+ * Blocks: jobs and start-up. Temporary name (".idx.new"), sync, rename; the folder is not synced, as the file can be
+ * rebuilt. A start removes temporary names that it finds.
+ *
+ * Return: 0; -EEXIST somebody else is writing it, or a crash left a temporary name; -ENOSPC, -EIO, …; -ENOMEM.
+ */
 int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, size_t n);
-/* In a job: reads the whole segment and writes its index anew. */
+
+/* Reads all of a closed segment. Damaged entries are stepped over. Blocks. Return: 0 and a new builder; -ENOMEM; -EIO. */
+int index_build(const struct segment *s, struct index_builder **ret);
+
+/* index_build() and index_write(). Blocks. */
 int index_rebuild(struct io *io, const struct segment *s);
 
-/* In a job or with IO_READ_NOWAIT on the loop: looks points up in the file beside a closed segment. @by_time: @key is a
- * time, else an offset. Return: how many points (new array in @ret, mem_free; @ret_last: no batch of the partition
- * follows the last of them in this segment); 0 the partition is not in it, or ends before; -EBADMSG, -ENOENT rebuild it;
- * -EAGAIN. */
-int index_lookup(struct io *io,
-                 const struct segment *s,
-                 uint64_t partition_id,
-                 bool by_time,
-                 uint64_t key,
-                 size_t n_max,
-                 unsigned read_flags,
-                 struct index_point **ret);
+struct index_file;
+
+/**
+ * index_file_open() - the index beside a closed segment
+ * @s: borrows until index_file_close(); only what never changes in it is looked at
+ * @whole: verify the checksum of all of it, however large it is
+ *
+ * Blocks.
+ *
+ * Return: 0; -ENOENT, -EBADMSG rebuild it (a newer format, or an older file's index, counts as bad); -ENOMEM; -EIO.
+ */
+int index_file_open(struct io *io, const struct segment *s, bool whole, struct index_file **ret);
+/* The same over the file's bytes, of any size; borrows them until index_file_close(). Return: 0; -EBADMSG; -ENOMEM. */
+int index_file_open_bytes(const struct segment *s,
+                          const uint8_t *bytes,
+                          size_t n,
+                          bool whole,
+                          struct index_file **ret);
+struct index_file *index_file_close(struct index_file *f);
+DEFINE_CLEANUP(struct index_file *, index_file_close)
+/* Whether the checksum of all of it has been verified: then nothing can be missing from it. */
+bool index_file_is_verified(const struct index_file *f);
+
+/**
+ * index_file_points() - the points of a partition from a key on
+ * @what, @key: as index_builder_points()
+ * @n_max: room in @ret, > 0; the caller's array
+ * @ret_first: the partition's first point, after a positive result; may be NULL
+ * @ret_more: whether points follow the last of them; may be NULL
+ *
+ * Each point's place lies inside the segment, and they ascend; more is not promised. A few reads of the file.
+ *
+ * Return: how many; 0 the partition is not in the segment; -EBADMSG rebuild it; -EIO.
+ */
+int index_file_points(struct index_file *f,
+                      uint64_t partition_id,
+                      enum index_key what,
+                      uint64_t key,
+                      size_t n_max,
+                      struct index_point *ret,
+                      struct index_point *ret_first,
+                      bool *ret_more);
