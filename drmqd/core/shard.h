@@ -44,24 +44,22 @@ struct waiter {
         void (*on_done)(struct waiter *w, int error);
 };
 
-/* Woken when a partition's high watermark moves, or the partition is gone. */
+/* Woken once when a partition's high watermark moves, or the partition is gone. Embedded in its owner. */
 struct watch {
-        struct map_node by_partition; /* the first of a partition's watches is in the map */
-        struct list link;             /* the others are linked to it */
-        uint64_t partition_id;
-        bool is_first;
+        struct list link;
+        struct watch_point *point; /* NULL: not watching */
         void (*on_change)(struct watch *w);
 };
 
 struct shard_events {
         /* Requests may be taken from now on: this replica leads and its no-op is applied. */
         void (*on_ready)(void *userdata, struct shard *s);
-        /* An entry took effect: before the waiters of its ticket are told. */
-        void (*on_applied)(void *userdata, struct shard *s, const struct entry *e);
         /* A checkpoint was written, or failed. */
         void (*on_checkpoint)(void *userdata, struct shard *s, int error);
         /* The process must stop. */
         void (*on_fatal)(void *userdata, int error, const char *what);
+        /* The end of every event that came to the shard from the world: what follows from it has been done. */
+        void (*on_event_done)(void *userdata);
 };
 
 struct shard_config {
@@ -94,7 +92,7 @@ struct shard {
         struct list in_flight;  /* proposals that have an index */
         struct list unappended; /* and those that have none yet (I2) */
         struct list waiters;    /* by ticket */
-        struct map watches;
+        struct map watch_points; /* by partition */
 
         struct io_timer flush;
         struct io_timer election;
@@ -134,17 +132,25 @@ int64_t shard_append_time_ms(const struct shard *s);
  * shard_propose() - order something
  * @p: takes, in any case
  * @time_ms: shard_append_time_ms() as the caller used it when it judged
+ * @w: told of the outcome, perhaps within this call; NULL: nobody asks
  *
- * Return: its ticket. What it waits for may still fail: a waiter tells.
+ * Return: its ticket.
  */
-uint64_t shard_propose(struct shard *s, struct proposal *p, int64_t time_ms);
+uint64_t shard_propose(struct shard *s,
+                       struct proposal *p,
+                       int64_t time_ms,
+                       struct waiter *w,
+                       void (*on_done)(struct waiter *w, int error));
+
+/* Makes the head anew from what is in flight: a caller noted batches in it that it will not propose after all. */
+void shard_forget_head(struct shard *s);
 
 /* Told at once (within this call) where the ticket is applied already. */
 void shard_wait(struct shard *s, struct waiter *w, uint64_t ticket, void (*on_done)(struct waiter *w, int error));
-/* Nothing where it is not waiting. */
-void shard_waiter_cancel(struct waiter *w);
 
-void shard_watch(struct shard *s, struct watch *w, uint64_t partition_id, void (*on_change)(struct watch *w));
+/* Return: 0; -ENOMEM. */
+int shard_watch(struct shard *s, struct watch *w, uint64_t partition_id, void (*on_change)(struct watch *w));
+/* Nothing where it is not watching. */
 void shard_watch_cancel(struct shard *s, struct watch *w);
 
 /* Logs a mark and writes the checkpoint that belongs to it; on_checkpoint() follows. Return: 0; 1 the newest checkpoint

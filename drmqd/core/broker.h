@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The broker: a node's directory, its shards, and its clients' connections, behind struct io alone. The daemon's shell
+ * (drmqd/shell.h) and the simulator own one each, and hand it the streams that they accept.
+ *
+ *     new (recovers; blocks) -> start -> on_ready -> accept … -> stop -> on_stopped -> free
+ *
+ * on_fatal may come at any time: the owner frees the broker from a callback of its own event loop (not from within
+ * on_fatal) and ends the process: what is on disk is recovered at the next start.
+ */
+
+#include "base/macro.h"
+#include "base/time.h"
+#include "base/trace.h"
+#include "io/io.h"
+
+struct broker;
+
+#define REQUEST_BUDGET_BYTES_DEFAULT (UINT64_C(48) << 20)
+#define FETCH_BUDGET_BYTES_DEFAULT (UINT64_C(32) << 20)
+#define CHECKPOINT_BYTES_DEFAULT (UINT64_C(128) << 20)
+#define CONNECTIONS_MAX_DEFAULT 10000u
+#define IDLE_USEC_DEFAULT (30 * USEC_PER_SEC)
+
+struct broker_config {
+        const char *data_dir;
+        const char *node_name;
+        uint64_t node_id;            /* 0: whoever the directory says */
+        const char *advertise;       /* address that metadata gives out */
+        const char *version;
+        uint64_t pid;                /* for status */
+        usec_t started_usec;         /* io_now() when the process began: for status */
+        bool auto_create;            /* a topic is made when it is first sent to */
+        uint32_t default_partitions;
+        uint64_t segment_bytes;      /* of data shards */
+        uint64_t checkpoint_bytes;
+        uint64_t request_budget_bytes; /* half-received and unanswered requests of all connections */
+        uint64_t fetch_budget_bytes;   /* answers to fetches that are being read or sent */
+        uint32_t connections_max;
+        usec_t idle_usec;            /* half a frame, or no greeting, for so long ends a connection */
+        const struct tracer *tracer; /* borrows until broker_free(); may be NULL */
+};
+
+/* The defaults, but for data_dir. */
+void broker_config_init(struct broker_config *c);
+
+struct broker_events {
+        void (*on_ready)(void *userdata);
+        void (*on_stopped)(void *userdata);
+        /* The disk lied, or memory for what must not fail is gone: the process must stop. @error: negative errno. */
+        void (*on_fatal)(void *userdata, int error, const char *what);
+};
+
+/**
+ * broker_new() - open the directory, recover every shard
+ * @config: borrows until return, but for the tracer
+ * @reterr_what: in words what failed, mem_free(); may be NULL after a failure
+ *
+ * Return: 0; the errors of datadir_open() and shard_log_open().
+ */
+int broker_new(struct io *io,
+               const struct broker_config *config,
+               const struct broker_events *events,
+               void *userdata,
+               struct broker **ret,
+               char **reterr_what);
+/* Drops connections and whatever is under way. NULL is fine. */
+struct broker *broker_free(struct broker *b);
+DEFINE_CLEANUP(struct broker *, broker_free)
+
+void broker_start(struct broker *b);
+/* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over connections_max; -ENOMEM; the
+ * stream is closed then too. */
+int broker_accept(struct broker *b, struct io_stream *s);
+/* Refuses new work, answers what is in flight, writes checkpoints, says goodbye; then on_stopped(). */
+void broker_stop(struct broker *b);
+
+/* For the shell's own words. */
+struct broker_summary {
+        uint64_t node_id;
+        uint64_t n_topics;
+        uint64_t n_replayed;
+        uint64_t n_connections;
+        bool is_writable;
+};
+void broker_summary(const struct broker *b, struct broker_summary *ret);

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections and requests.
+ *
+ *  I1  A request is answered once, and freed then; its charge goes back to the budget with it.
+ *  I2  A conn is freed only by conn_settle() or broker_free(), never while a function of it is on the stack.
+ *  I3  While a frame of known length arrives, its length is charged: what is begun can always be finished.
+ */
+#include "drmqd/core/conn.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "drmqd/core/core.h"
+
+#define RECEIVE_CHUNK_BYTES (UINT32_C(64) << 10)
+/* One connection reads so much before others have their turn. */
+#define RECEIVE_TURN_BYTES (UINT32_C(1) << 20)
+#define IOVECS_MAX 64u
+
+/* Requests */
+
+static void request_free(struct request *r) {
+        struct conn *c = r->conn;
+
+        if (c) {
+                list_remove(&r->link);
+                c->n_requests--;
+                conn_touch(c);
+        }
+        frame_done(&r->frame);
+        budget_release(&r->broker->requests, r->charged_bytes);
+        mem_free(r);
+}
+
+void request_drop(struct request *r) {
+        request_free(r);
+}
+
+static int request_send(struct request *r,
+                        uint16_t type,
+                        const void *message,
+                        const void *table,
+                        size_t table_bytes,
+                        const struct slice *body,
+                        size_t n_body) {
+        struct byte_writer w;
+        int k;
+
+        byte_writer_init(&w, FRAME_HEADER_BYTES_MAX);
+        k = message_pack(message, &w);
+        if (k >= 0)
+                k = frame_queue_push(&r->conn->out,
+                                     type,
+                                     FRAME_ANSWER,
+                                     r->correlation,
+                                     w.data,
+                                     w.size,
+                                     table,
+                                     table_bytes,
+                                     body,
+                                     n_body);
+        byte_writer_done(&w);
+        return k;
+}
+
+void request_answer(struct request *r,
+                    const void *message,
+                    const void *table,
+                    size_t table_bytes,
+                    const struct slice *body,
+                    size_t n_body) {
+        int k;
+
+        assert(r);
+
+        if (r->conn) {
+                k = request_send(r, r->type, message, table, table_bytes, body, n_body);
+                if (k == -EMSGSIZE) {
+                        request_fail(r, DRMQ_ERROR_TOO_LARGE, "The answer would be too large");
+                        return;
+                }
+                if (k < 0)
+                        r->conn->is_closing = true; /* no memory for an answer: the client asks again */
+        }
+        request_free(r);
+}
+
+void request_fail(struct request *r, enum drmq_error code, const char *format, ...) {
+        Drmq__Proto__ErrorResponse answer = DRMQ__PROTO__ERROR_RESPONSE__INIT;
+        Drmq__Proto__Error error;
+        char text[512];
+        va_list ap;
+
+        assert(r);
+
+        va_start(ap, format);
+        (void) vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+
+        error_init(&error, r->broker, code, text);
+        answer.error = &error;
+        if (r->conn && request_send(r, FRAME_ERROR, &answer, NULL, 0, NULL, 0) < 0)
+                r->conn->is_closing = true;
+        request_free(r);
+}
+
+static void conn_dispatch(struct request *r) {
+        static void (*const handlers[_FRAME_TYPE_MAX])(struct request *) = {
+                [FRAME_METADATA] = handle_metadata,
+                [FRAME_PRODUCE] = handle_produce,
+                [FRAME_FETCH] = handle_fetch,
+                [FRAME_OFFSETS] = handle_offsets,
+                [FRAME_TOPIC_CREATE] = handle_topic_create,
+                [FRAME_TOPIC_ALTER] = handle_topic_alter,
+                [FRAME_TOPIC_DELETE] = handle_topic_delete,
+                [FRAME_POSITION_COMMIT] = handle_position_commit,
+                [FRAME_POSITION_FETCH] = handle_position_fetch,
+                [FRAME_PARTITION] = handle_partition,
+                [FRAME_STATUS] = handle_status,
+        };
+
+        if (r->type >= _FRAME_TYPE_MAX || !handlers[r->type]) {
+                request_fail(r, DRMQ_ERROR_UNKNOWN_TYPE, "This node does not know requests of type %u", r->type);
+                return;
+        }
+        if (r->broker->stage != BROKER_SERVING && r->type != FRAME_STATUS) {
+                request_fail(r, DRMQ_ERROR_STOPPING, "The node is stopping");
+                return;
+        }
+
+        handlers[r->type](r);
+}
+
+/* Takes the frame. */
+static int conn_request(struct conn *c, struct frame *f) {
+        struct request *r;
+
+        r = new0(struct request, 1);
+        if (!r)
+                return -ENOMEM;
+
+        r->conn = c;
+        r->broker = c->broker;
+        r->correlation = f->correlation;
+        r->type = f->type;
+        r->frame = *f;
+        *f = (struct frame){};
+
+        r->charged_bytes = FRAME_PRELUDE_BYTES + r->frame.header.size + r->frame.table.size + r->frame.body.size;
+        if (c->charged_bytes > 0) {
+                r->charged_bytes = c->charged_bytes;
+                c->charged_bytes = 0;
+        } else
+                budget_charge_forced(&c->broker->requests, r->charged_bytes);
+
+        list_append(&c->requests, &r->link);
+        c->n_requests++;
+        conn_dispatch(r);
+        return 0;
+}
+
+/* Reading */
+
+static int conn_greet(struct conn *c) {
+        uint8_t greeting[GREETING_BYTES], reply[GREETING_BYTES];
+        int r;
+
+        r = frame_reader_take(&c->in, greeting, sizeof(greeting));
+        if (r <= 0)
+                return r;
+
+        r = greeting_answer(greeting, reply);
+        if (r == -EPROTO)
+                return r;
+
+        c->is_greeted = true;
+        if (frame_queue_bytes(&c->out, reply, sizeof(reply)) < 0)
+                return -ENOMEM;
+        return r < 0 ? r : 1;
+}
+
+/* Return: 1 a request was taken; 0 nothing whole is there; negative: the connection ends. */
+static int conn_next(struct conn *c) {
+        struct frame f = {};
+        int r;
+
+        if (!c->is_greeted)
+                return conn_greet(c);
+
+        r = frame_reader_next(&c->in, &f);
+        if (r <= 0)
+                return r;
+        if (f.flags & FRAME_ANSWER) {
+                frame_done(&f);
+                return -EPROTO;
+        }
+
+        r = conn_request(c, &f);
+        frame_done(&f);
+        return r < 0 ? r : 1;
+}
+
+static bool conn_may_take(const struct conn *c) {
+        return !c->is_closing && c->n_requests < REQUESTS_PER_CONNECTION_MAX &&
+               c->out.n_bytes < CONNECTION_OUT_BYTES;
+}
+
+/* I3. Return: whether the frame that is arriving may be received. */
+static bool conn_charge(struct conn *c) {
+        size_t wanted_bytes = frame_reader_wanted_bytes(&c->in);
+        struct broker *b = c->broker;
+
+        if (c->charged_bytes > 0)
+                return true;
+        if (wanted_bytes > RECEIVE_CHUNK_BYTES) {
+                if (budget_charge(&b->requests, wanted_bytes) >= 0) {
+                        c->charged_bytes = wanted_bytes;
+                        return true;
+                }
+        } else if (!budget_is_full(&b->requests))
+                return true;
+
+        if (list_is_empty(&c->paused))
+                list_append(&b->paused_conns, &c->paused);
+        return false;
+}
+
+/* Takes what requests are there, as far as limits allow. */
+static void conn_take(struct conn *c) {
+        while (conn_may_take(c) && (c->charged_bytes > 0 || !budget_is_full(&c->broker->requests))) {
+                int r = conn_next(c);
+
+                if (r < 0)
+                        c->is_closing = true;
+                if (r <= 0)
+                        return;
+        }
+}
+
+static void conn_on_idle(struct io_timer *t, void *userdata) {
+        struct conn *c = userdata;
+
+        (void) t;
+        c->is_closing = true;
+        conn_touch(c);
+        broker_settle(c->broker);
+}
+
+/* Something has arrived: where it is not a whole frame, the rest is due within the idle time. */
+static void conn_watch_progress(struct conn *c) {
+        if (c->is_greeted && frame_reader_held_bytes(&c->in) == 0)
+                io_timer_cancel(c->broker->io, &c->idle);
+        else if (io_timer_set(c->broker->io, &c->idle, usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
+                c->is_closing = true;
+}
+
+static void conn_read(struct conn *c) {
+        size_t n_read = 0;
+
+        while (conn_may_take(c) && n_read < RECEIVE_TURN_BYTES && conn_charge(c)) {
+                uint8_t *p;
+                size_t n_space;
+                ssize_t n;
+
+                if (frame_reader_space(&c->in, &p, &n_space) < 0) {
+                        c->is_closing = true;
+                        return;
+                }
+                n = io_stream_read(c->stream, p, n_space);
+                if (n == -EAGAIN)
+                        break;
+                if (n <= 0) {
+                        c->is_closing = true; /* the end, or an error: what is unanswered goes on without it */
+                        return;
+                }
+
+                frame_reader_commit(&c->in, (size_t) n);
+                n_read += (size_t) n;
+                conn_take(c);
+                if ((size_t) n < n_space)
+                        break;
+        }
+
+        if (n_read > 0 && !c->is_closing)
+                conn_watch_progress(c);
+        frame_reader_trim(&c->in);
+}
+
+static void conn_write(struct conn *c) {
+        struct iovec iov[IOVECS_MAX];
+
+        while (c->out.n_bytes > 0) {
+                size_t n_iov = frame_queue_iovec(&c->out, iov, IOVECS_MAX);
+                ssize_t n = io_stream_writev(c->stream, iov, n_iov);
+
+                if (n == -EAGAIN) {
+                        c->is_blocked = true;
+                        return;
+                }
+                if (n <= 0) {
+                        c->is_closing = true;
+                        return;
+                }
+                frame_queue_consume(&c->out, (size_t) n);
+        }
+
+        budget_release(&c->broker->fetches, c->fetched_bytes);
+        c->fetched_bytes = 0;
+        fetch_on_conn_drained(c);
+}
+
+static void conn_on_stream(struct io_stream *s, unsigned events, void *userdata) {
+        struct conn *c = userdata;
+
+        assert(s == c->stream);
+
+        if (events & IO_STREAM_WRITABLE)
+                c->is_blocked = false;
+        if (events & IO_STREAM_READABLE)
+                conn_read(c);
+        conn_touch(c);
+        broker_settle(c->broker);
+}
+
+void conn_resume(struct conn *c) {
+        list_remove(&c->paused);
+        conn_touch(c);
+}
+
+void conn_touch(struct conn *c) {
+        if (list_is_empty(&c->dirty))
+                list_append(&c->broker->dirty_conns, &c->dirty);
+}
+
+void conn_settle(struct conn *c) {
+        unsigned wanted = 0;
+
+        if (!c->is_closing) {
+                /* A limit may have been what stopped these. */
+                conn_take(c);
+                if (!c->is_blocked)
+                        conn_write(c);
+        }
+        if (c->is_closing) {
+                if (!c->is_blocked)
+                        conn_write(c); /* the last words, as far as they go */
+                conn_free(c); /* I2 */
+                return;
+        }
+
+        if (conn_may_take(c) && conn_charge(c))
+                wanted |= IO_STREAM_READABLE;
+        if (c->is_blocked)
+                wanted |= IO_STREAM_WRITABLE;
+        if (wanted != c->wanted) {
+                c->wanted = wanted;
+                io_stream_want(c->stream, wanted);
+        }
+}
+
+int conn_new(struct broker *b, struct io_stream *stream, struct conn **ret) {
+        struct conn *c;
+
+        c = new0(struct conn, 1);
+        if (!c)
+                return -ENOMEM;
+
+        c->broker = b;
+        c->stream = stream;
+        c->idle = (struct io_timer){ .on_timer = conn_on_idle, .userdata = c };
+        list_init(&c->dirty);
+        list_init(&c->paused);
+        list_init(&c->requests);
+        fetch_conn_init(c);
+        frame_reader_init(&c->in, REQUEST_BYTES_MAX + FRAME_PRELUDE_BYTES, RECEIVE_CHUNK_BYTES);
+        frame_queue_init(&c->out);
+        list_append(&b->conns, &c->link);
+        b->n_conns++;
+
+        stream->handler = conn_on_stream;
+        stream->userdata = c;
+        conn_watch_progress(c);
+        conn_touch(c);
+        *ret = c;
+        return 0;
+}
+
+struct conn *conn_free(struct conn *c) {
+        struct request *r;
+        struct broker *b;
+
+        if (!c)
+                return NULL;
+
+        b = c->broker;
+        while ((r = list_pop(&c->requests, struct request, link))) {
+                r->conn = NULL;
+                c->n_requests--;
+                if (r->on_gone)
+                        r->on_gone(r);
+        }
+        fetch_conn_done(c);
+
+        io_timer_cancel(b->io, &c->idle);
+        budget_release(&b->requests, c->charged_bytes);
+        budget_release(&b->fetches, c->fetched_bytes);
+        list_remove(&c->dirty);
+        list_remove(&c->paused);
+        list_remove(&c->link);
+        b->n_conns--;
+        frame_reader_done(&c->in);
+        frame_queue_done(&c->out);
+        io_stream_close(c->stream);
+        return mem_free(c);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One client's connection: bytes in, requests out, answers back. Requests are pipelined; each gets one answer, in any
+ * order, by its correlation.
+ *
+ * What bounds it: a frame's length is charged to the broker's request budget before it is received, and stays charged
+ * until it is answered; past the budget, past REQUESTS_PER_CONNECTION_MAX requests under way, or while
+ * CONNECTION_OUT_BYTES wait to be written, the connection is not read. Half a frame that makes no progress for the idle
+ * time, and a missing greeting, end it. Idle otherwise costs nothing and is allowed.
+ */
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "io/io.h"
+#include "proto/error.h"
+#include "proto/frame.h"
+
+struct broker;
+struct conn;
+
+#define REQUESTS_PER_CONNECTION_MAX 512u
+#define CONNECTION_OUT_BYTES (UINT32_C(4) << 20)
+
+struct request {
+        struct list link; /* conn.requests */
+        struct conn *conn; /* NULL: the client is gone */
+        struct broker *broker;
+        uint64_t correlation;
+        uint16_t type;
+        struct frame frame;
+        size_t charged_bytes;
+        /* Called when the client is gone, for what waits long; may answer the request. */
+        void (*on_gone)(struct request *r);
+        void *userdata;
+};
+
+struct conn {
+        struct list link;   /* broker.conns */
+        struct list dirty;  /* broker.dirty_conns: something is to be written, or read on */
+        struct list paused; /* broker.paused_conns: waits for the request budget */
+        struct list fetches; /* fetches whose turn has not come (fetch.c) */
+        bool is_fetching;    /* one of this connection's fetches is being read */
+        struct list requests;
+        size_t n_requests;
+        struct broker *broker;
+        struct io_stream *stream;
+        struct frame_reader in;
+        struct frame_queue out;
+        struct io_timer idle;
+        size_t charged_bytes;    /* for the frame that is arriving */
+        size_t fetched_bytes;    /* of the fetch budget, in out */
+        unsigned wanted;         /* stream events */
+        bool is_greeted;
+        bool is_closing;         /* freed once nothing of this connection is on the call stack */
+        bool is_blocked;         /* the socket takes no more for now */
+        struct map hints;    /* where this client's fetches ended, by partition (fetch.c) */
+        struct list hints_by_age;
+};
+
+int conn_new(struct broker *b, struct io_stream *stream, struct conn **ret);
+/* Lets the requests under way go on without it. */
+struct conn *conn_free(struct conn *c);
+/* Writes, reads on, or frees: called at the end of every event for the connections that it touched. */
+void conn_settle(struct conn *c);
+/* Marks for conn_settle(). */
+void conn_touch(struct conn *c);
+/* There is room in the request budget again. */
+void conn_resume(struct conn *c);
+
+/**
+ * request_answer() - answer and free
+ * @message: protobuf message; @table, @body: as frame_queue_push()
+ */
+void request_answer(struct request *r,
+                    const void *message,
+                    const void *table,
+                    size_t table_bytes,
+                    const struct slice *body,
+                    size_t n_body);
+/* Answers by an error of the whole request and frees. */
+void request_fail(struct request *r, enum drmq_error code, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+/* Frees without an answer (acks none). */
+void request_drop(struct request *r);

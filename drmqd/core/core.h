@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the files of the broker's core share: struct broker, and the handlers that conn.c dispatches to. Nobody outside
+ * of drmqd/core includes this; the face is broker.h.
+ *
+ * Each handler takes its request and answers it exactly once, now or later (request_answer(), request_fail()).
+ */
+
+#include "base/budget.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "drmqd/core/broker.h"
+#include "drmqd/core/conn.h"
+#include "drmqd/core/shard.h"
+#include "log/datadir.h"
+#include "proto/drmq.pb-c.h"
+#include "proto/message.h"
+
+#define SHARD_METADATA 0u
+#define SHARD_DATA 1u
+#define N_SHARDS 2u
+
+enum broker_stage {
+        BROKER_STARTING,
+        BROKER_SERVING,
+        BROKER_DRAINING,    /* nothing new; what is in flight is answered */
+        BROKER_CHECKPOINTING,
+        BROKER_CLOSING,     /* answers go out */
+        BROKER_STOPPED,
+        BROKER_FAILED,
+};
+
+struct broker {
+        struct io *io;
+        const struct tracer *tracer;
+        const struct broker_events *events;
+        void *userdata;
+
+        char *node_name;
+        char *advertise;
+        char *version;
+        uint64_t pid;
+        usec_t started_usec;
+        usec_t ready_usec;
+        usec_t idle_usec;
+        bool auto_create;
+        uint32_t default_partitions;
+        uint32_t connections_max;
+
+        struct datadir *datadir;
+        struct shard *shards[N_SHARDS];
+        enum broker_stage stage;
+        struct io_timer stop_timer;
+        unsigned checkpoints_due; /* bit per shard, while stopping */
+
+        struct list conns;
+        size_t n_conns;
+        struct list dirty_conns;
+        struct list paused_conns;
+        struct budget requests;
+        struct budget fetches;
+        struct list all_fetches;     /* fetch.c */
+        struct list waiting_fetches; /* for the fetch budget, oldest first */
+        struct list all_queries;     /* offsets.c */
+
+        struct list topic_changes;   /* requests that change topics, one after the other (topics.c) */
+        bool topics_are_changing;
+};
+
+/* Called at the end of every event that reaches the core: writes what there is to write, frees what is closed. */
+void broker_settle(struct broker *b);
+/* The shard that holds a partition; NULL: no such partition. */
+struct shard *broker_shard_of(const struct broker *b, uint64_t partition_id);
+/* Why nothing can be proposed to a shard now; DRMQ_ERROR_NONE: it can. */
+enum drmq_error broker_refusal(const struct broker *b, const struct shard *s);
+/* Where an asked offset lies (drmqd/core/fetch.c uses it too). */
+void partition_bounds(const struct broker *b, uint64_t partition_id, uint64_t *ret_first, uint64_t *ret_next);
+
+/* Fills a protobuf Error; @text is the caller's. */
+void error_init(Drmq__Proto__Error *e, const struct broker *b, enum drmq_error code, const char *text);
+
+/* produce.c */
+void handle_produce(struct request *r);
+
+/* fetch.c */
+void handle_fetch(struct request *r);
+/* What was being sent to this client is out: its next fetch has its turn. */
+void fetch_on_conn_drained(struct conn *c);
+void fetch_conn_init(struct conn *c);
+void fetch_conn_done(struct conn *c);
+/* There may be room in the fetch budget again. */
+void fetch_resume(struct broker *b);
+/* Answers all that waits; what is being read is answered when it is read. */
+void fetch_stop(struct broker *b);
+void fetch_free_all(struct broker *b);
+
+/* offsets.c */
+void handle_offsets(struct request *r);
+void offsets_free_all(struct broker *b);
+
+/* topics.c */
+void handle_metadata(struct request *r);
+void handle_topic_create(struct request *r);
+void handle_topic_alter(struct request *r);
+void handle_topic_delete(struct request *r);
+/* Drops, on the data shard, what shard 0 no longer knows: a delete that a crash interrupted. */
+int topics_reconcile(struct broker *b);
+void topics_free_all(struct broker *b);
+
+/* positions.c */
+void handle_position_commit(struct request *r);
+void handle_position_fetch(struct request *r);
+
+/* status.c */
+void handle_status(struct request *r);
+void handle_partition(struct request *r);
