@@ -15,7 +15,7 @@ struct entry_slice {
         int64_t not_before_ms; /* 0: at once */
         int64_t expires_at_ms; /* 0: never */
         uint8_t priority;
-        const uint8_t *batch;  /* borrows */
+        const uint8_t *batch; /* borrows */
         uint32_t batch_bytes;
 };
 
@@ -33,7 +33,8 @@ struct entry {
 /* Bytes that @e takes in a group write, padding to 8 included. Return: 0; -EMSGSIZE past ENTRY_BYTES_MAX. */
 int entry_size(const struct entry *e, size_t *ret_bytes);
 
-/* Writes @e, whose entry_size() bytes have room at @p, padding zeroed. */
+/* Writes @e, whose entry_size() bytes have room at @p, padding zeroed. Each batch is copied and the copy given its base
+ * offset and the term (batch_assign()): what @e borrows is not written to. */
 void entry_encode(const struct entry *e, uint32_t salt, uint8_t *p);
 
 enum entry_verify {
@@ -49,7 +50,8 @@ enum entry_verify {
  * @ret: borrows @p and @slices
  * @ret_bytes: its size with padding
  *
- * Nothing of it is trusted before its checksum is right.
+ * Nothing of it is trusted before its checksum is right. With ENTRY_VERIFY_BATCHES a bad batch makes the entry bad.
+ *
  * Return: 0; -EBADMSG not an entry, or damaged; -ENOBUFS more slices than @n_slices_max (the count in the header
  * says how many; the checksum has not been looked at then); -EMSGSIZE it does not end within @n.
  */

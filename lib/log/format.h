@@ -70,7 +70,8 @@
  *    24    8  commit index known
  *    32    8  number of entries
  *    40    8  position of this footer in the file
- *    48  464  zero
+ *    48    8  append time of the last entry
+ *    56  456  zero
  *
  * Index file (.idx), rebuilt from the segment where missing or bad
  *     0    4  checksum of bytes 4..63
@@ -145,8 +146,9 @@
 #define INDEX_PARTITION_BYTES 48u
 #define INDEX_POINT_BYTES 24u
 
-/* An entry, and so a group write, is no longer than this. */
+/* An entry is no longer than this, and a group write no longer than its header and such an entry. */
 #define ENTRY_BYTES_MAX (UINT32_C(32) << 20)
+#define GROUP_BYTES_MAX (GROUP_HEADER_BYTES + ENTRY_BYTES_MAX)
 #define ENTRY_SLICES_MAX 65535u
 
 enum entry_kind {

@@ -26,6 +26,9 @@ struct hardstate {
 int hardstate_create(struct io *io, const char *path, const struct hardstate *h);
 /* Opens, takes the newer good copy, repairs the other. Return: 1 one was repaired; 0; -EBADMSG both bad or the file is
  * missing or short; -EPROTONOSUPPORT. */
-int hardstate_open(struct io *io, const char *path, struct io_file **ret_file, struct hardstate *ret);
+int hardstate_open(struct io *io,
+                   const char *path,
+                   struct io_file **ret_file,
+                   struct hardstate *ret);
 /* In a job: writes both copies in turn, each synced. @h->sequence must be higher than what is there. */
 int hardstate_write(struct io_file *file, const struct hardstate *h);

@@ -50,14 +50,18 @@ struct group_write {
         const uint8_t *data;  /* borrows */
         size_t n_bytes;
         uint64_t pos;
-        bool is_written; /* BUG(ACK_BEFORE_FSYNC): only the sync is left */
-        /* A roll comes first: close the old file, name the new one. */
-        bool rolls;
+        usec_t begun_usec;
+        uint64_t named_durable_index;
+        uint64_t named_commit_index;
+        bool is_acknowledged; /* BUG(ACK_BEFORE_FSYNC): only the sync is left */
+        /* A roll comes first: close the old file, begin the new one. */
+        struct segment *next; /* owns; NULL: no roll */
+        struct index_builder *next_builder;
         struct io_file *old_file; /* borrows */
         struct segment_footer footer;
         uint32_t old_salt;
         struct segment_header header;
-        char *from, *to; /* owns */
+        char *next_path; /* owns */
         const char *dir; /* borrows */
 };
 
@@ -94,13 +98,12 @@ struct truncate_job {
         const char *dir; /* borrows */
         uint64_t shard;
         uint64_t last_index;
-        struct recovered *recovered; /* what run() found afterwards */
+        struct recovered *recovered; /* what run() found afterwards; owns */
 };
 
 struct shard_log {
         struct io *io;
-        struct shard_log_config config; /* dir is our own copy */
-        char *dir;
+        struct shard_log_config config;
         const struct shard_log_events *events;
         void *userdata;
 
@@ -110,6 +113,7 @@ struct shard_log {
         size_t n_segments;
         size_t n_segments_allocated;
         struct index_builder *builder; /* of the newest segment, up to its end_pos */
+        uint64_t first_index;
         uint64_t durable_index;
         uint64_t durable_term;
         uint64_t commit_index;
@@ -120,33 +124,37 @@ struct shard_log {
         uint64_t last_term;
         int64_t last_time_ms;
         struct log_plan plan;
-        struct list groups;      /* struct group: full ones, oldest first; the last one still gathers */
-        struct group *writing;   /* the one being written, taken off the list */
-        struct group *spare;     /* memory for the next */
-        size_t pending_bytes;    /* of entries in groups and writing */
-        bool is_over_budget;     /* an append got -EAGAIN: on_drained() is owed */
-        bool is_short_of_space;  /* zeroing ahead got -ENOSPC: appends past the zeroed space get it too */
+        struct list groups; /* struct group: full ones, oldest first; the last one still gathers */
+        struct group *writing; /* the one being written, taken off the list */
+        struct group *spare;   /* memory for the next; NULL: none */
+        unsigned n_rolls;      /* groups, the one being written too, that begin a segment */
+        size_t pending_bytes;  /* of entries in groups and writing */
+        bool is_over_budget;   /* an append got -EAGAIN: on_drained() is owed */
+        bool is_short_of_space; /* zeroing ahead got -ENOSPC: appends past the zeroed space get it too */
+        bool is_space_wanted; /* an append got it since the last attempt */
 
         struct group_write write;
         struct zero_job zero;
         uint64_t zero_step_bytes;
-        usec_t zero_usec;           /* when the last step began */
-        struct io_file *next_file;  /* prepared ahead under its own name; NULL: none */
+        usec_t zero_usec;          /* when the last step began */
+        struct io_file *next_file; /* prepared ahead under its own name; NULL: none */
         uint64_t next_zeroed_pos;
         struct list index_jobs;
 
         struct io_file *hardstate_file;
-        struct hardstate hardstate;       /* on disk */
+        struct hardstate hardstate; /* on disk */
         struct hardstate_job save;
-        bool save_is_pending;             /* waits for a truncation */
+        bool save_is_pending; /* waits for a truncation */
 
         struct truncate_job truncate;
-        bool truncate_is_pending;         /* waits for jobs under way, then runs; cleared by its end */
+        bool truncate_is_pending; /* waits for jobs under way, then runs; cleared by its end */
 
-        uint64_t named_durable_index;     /* what the last header on disk names */
+        uint64_t named_durable_index; /* what the last header on disk names */
         uint64_t named_commit_index;
-        struct io_timer idle_timer;
-        struct io_timer space_timer;
+        struct io_timer idle_timer; /* the group write that names what no header names yet */
+        bool idle_is_set;
+        struct io_timer space_timer; /* the next attempt to zero ahead, after -ENOSPC */
+        bool space_is_set;
         bool has_failed;
 
         struct entry_slice *slices; /* room to decode what was written */

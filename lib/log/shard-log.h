@@ -35,12 +35,12 @@ struct segment;
 #define APPEND_BUDGET_BYTES_DEFAULT (UINT32_C(8) << 20)
 
 struct shard_log_config {
-        const char *dir;             /* borrows until the log is freed */
+        const char *dir; /* borrows until the log is freed */
         uint64_t shard;
-        uint64_t segment_bytes;      /* a segment is closed when the next group would pass this */
-        uint32_t group_bytes;        /* see GROUP_BYTES_DEFAULT */
+        uint64_t segment_bytes;       /* a segment is closed when the next group would pass this */
+        uint32_t group_bytes;         /* see GROUP_BYTES_DEFAULT */
         uint32_t append_budget_bytes; /* entries that wait for the log writer; past it -EAGAIN */
-        const struct tracer *tracer; /* borrows; may be NULL */
+        const struct tracer *tracer;  /* borrows; may be NULL */
 };
 
 struct shard_log_events {
@@ -61,15 +61,16 @@ struct shard_log_events {
 struct recovery_report {
         uint64_t first_index;
         uint64_t last_index;
-        uint64_t n_entries_read;    /* entries that the start itself read */
+        uint64_t n_entries_read; /* entries that the start itself read */
         uint64_t n_bytes_read;
-        uint64_t cut_index;         /* an unfinished write was cut: the log ends before this index; 0: none */
-        uint64_t n_damaged_regions; /* corruption that is kept, never served */
+        uint64_t
+                cut_index; /* an unfinished write was cut: the log ends before this index; 0: none */
+        uint64_t n_damaged_regions;   /* corruption that is kept, never served */
         uint64_t first_damaged_index; /* 0: none */
         uint64_t named_durable_index; /* the highest named durable by anything on disk */
         bool hardstate_repaired;
         bool intent_carried_out;
-        bool tail_is_damaged;       /* the next offset cannot be known: nothing may be appended */
+        bool tail_is_damaged; /* the next offset cannot be known: nothing may be appended */
 };
 
 /* Makes the files of a new, empty shard in the existing, empty folder @dir, all synced. For log/datadir.h. */
@@ -97,12 +98,13 @@ struct shard_log *shard_log_free(struct shard_log *l);
 DEFINE_CLEANUP(struct shard_log *, shard_log_free)
 
 uint64_t shard_log_first_index(const struct shard_log *l);
-uint64_t shard_log_last_index(const struct shard_log *l);   /* appended, perhaps not on disk */
+uint64_t shard_log_last_index(const struct shard_log *l); /* appended, perhaps not on disk */
 uint64_t shard_log_last_term(const struct shard_log *l);
-int64_t shard_log_last_time_ms(const struct shard_log *l);  /* append time of the last entry */
+int64_t shard_log_last_time_ms(const struct shard_log *l); /* append time of the last entry */
 uint64_t shard_log_durable_index(const struct shard_log *l);
-uint64_t shard_log_commit_index(const struct shard_log *l); /* last given, or at the start found on disk */
-uint64_t shard_log_term(const struct shard_log *l);         /* of the hard state */
+uint64_t
+shard_log_commit_index(const struct shard_log *l);  /* last given, or at the start found on disk */
+uint64_t shard_log_term(const struct shard_log *l); /* of the hard state */
 uint64_t shard_log_vote(const struct shard_log *l);
 
 /**
@@ -136,9 +138,9 @@ int shard_log_truncate(struct shard_log *l, uint64_t last_index);
 /* For status and metrics. */
 struct shard_log_stats {
         uint64_t n_segments;
-        uint64_t n_bytes;         /* of all files, as long as they are */
-        uint64_t n_groups;        /* group writes since the start */
-        uint64_t n_syncs;         /* of group writes */
+        uint64_t n_bytes;  /* of all files, as long as they are */
+        uint64_t n_groups; /* group writes since the start */
+        uint64_t n_syncs;  /* of group writes */
         uint64_t n_group_entries;
         uint64_t bytes_since_open; /* of group writes, padding included */
         usec_t last_sync_usec;

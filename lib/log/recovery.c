@@ -1,0 +1,1113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading what a crash left, and cutting. Policy and source: log/recovery.h.
+ *
+ *  I1  Nothing is written before all is read that decides about it.
+ *  I2  Zeroes are written over an unfinished group, or behind an intent; over nothing else.
+ *  I3  A good group header at a later place proves that everything before it was synced: so only what has nothing good
+ *      behind it can be unfinished.
+ *  I4  Each step may be cut short and begun again: an unfinished group that is zeroed in part is still unfinished, a
+ *      truncation finds its group again by the entries that stay.
+ *  I5  A place that cannot be read counts as damaged, never as zero.
+ */
+#include "log/recovery.h"
+
+#include <inttypes.h>
+
+#include "base/alloc.h"
+#include "base/bug.h"
+#include "log/checkpoint.h"
+#include "log/entry.h"
+
+#define PAGE_BYTES 4096u
+#define WINDOW_BYTES (UINT64_C(1) << 20)
+
+/* A window on a file that moves forward; pos and n are whole pages, so that reads can go past the page cache. */
+struct window {
+        struct io_file *file;
+        uint64_t size; /* of the file, in whole sectors */
+        uint8_t *memory;
+        uint8_t *data; /* in it, aligned */
+        size_t n_allocated;
+        uint64_t pos;
+        size_t n;
+        uint64_t n_bytes_read;
+};
+
+static void window_done(struct window *w) {
+        io_file_unref(w->file);
+        mem_free(w->memory);
+}
+
+static int window_open(struct window *w, struct io *io, const char *path) {
+        int r;
+
+        r = io_open(io, path, IO_OPEN_READ | IO_OPEN_DIRECT, &w->file);
+        if (r < 0)
+                return r;
+        r = io_file_size(w->file, &w->size);
+        if (r < 0)
+                return r;
+
+        w->size -= w->size % LOG_SECTOR_BYTES;
+        return 0;
+}
+
+static int window_fill(struct window *w) {
+        ssize_t n;
+
+        n = io_pread(w->file, w->data, w->n, w->pos, /* flags= */ 0);
+        if (n != -EIO)
+                return n < 0                                                   ? (int) n
+                       : n < (ssize_t) w->n && w->pos + (uint64_t) n < w->size ? -EIO
+                                                                               : 0;
+
+        /* I5: page by page, so that no more is lost than cannot be read. */
+        for (size_t i = 0; i < w->n; i += PAGE_BYTES) {
+                n = io_pread(w->file, w->data + i, PAGE_BYTES, w->pos + i, /* flags= */ 0);
+                if (n == -EIO)
+                        memset(w->data + i, 0xff, PAGE_BYTES);
+                else if (n < 0)
+                        return (int) n;
+        }
+
+        return 0;
+}
+
+/* Borrows until the next call. The caller has checked that [pos, pos + n) lies in the file. */
+static int window_get(struct window *w, uint64_t pos, size_t n, const uint8_t **ret) {
+        int r;
+
+        assert(n <= w->size && pos <= w->size - n);
+
+        if (!w->data || pos < w->pos || pos + n > w->pos + w->n) {
+                uint64_t from = pos - pos % PAGE_BYTES;
+                uint64_t to = ALIGN_TO(MAX(pos + n, from + WINDOW_BYTES), PAGE_BYTES);
+                size_t want = (size_t) (MIN(to, ALIGN_TO(w->size, PAGE_BYTES)) - from);
+
+                if (want > w->n_allocated) {
+                        w->memory = mem_free(w->memory);
+                        w->data = NULL;
+                        w->n_allocated = 0;
+                        w->memory = mem_alloc(want + PAGE_BYTES);
+                        if (!w->memory)
+                                return -ENOMEM;
+                        w->data = (uint8_t *) ALIGN_TO((uintptr_t) w->memory, PAGE_BYTES);
+                        w->n_allocated = want;
+                }
+
+                w->pos = from;
+                w->n = want;
+                r = window_fill(w);
+                if (r < 0) {
+                        w->n = 0;
+                        return r;
+                }
+                w->n_bytes_read += want;
+        }
+
+        *ret = w->data + (pos - w->pos);
+        return 0;
+}
+
+/* What stands in one sector where a group could begin. */
+enum place {
+        PLACE_ZERO,
+        PLACE_GROUP,
+        PLACE_FOOTER,
+        PLACE_OTHER,
+};
+
+static int look_at(struct window *w,
+                   uint64_t pos,
+                   uint32_t salt,
+                   enum place *ret_place,
+                   struct group_header *ret_group,
+                   struct segment_footer *ret_footer) {
+        const uint8_t *p;
+        int r;
+
+        r = window_get(w, pos, LOG_SECTOR_BYTES, &p);
+        if (r < 0)
+                return r;
+
+        if (group_header_decode(p, salt, ret_group) >= 0)
+                *ret_place = PLACE_GROUP;
+        else if (segment_footer_decode(p, salt, ret_footer) >= 0 && ret_footer->pos == pos)
+                *ret_place = PLACE_FOOTER;
+        else
+                *ret_place =
+                        count_zero_sectors(p, LOG_SECTOR_BYTES) == 1 ? PLACE_ZERO : PLACE_OTHER;
+        return 0;
+}
+
+struct slices {
+        struct entry_slice *data;
+        size_t n_allocated;
+};
+
+static int decode(const uint8_t *p,
+                  size_t n,
+                  uint32_t salt,
+                  enum entry_verify verify,
+                  struct slices *slices,
+                  struct entry *ret,
+                  size_t *ret_bytes) {
+        int r;
+
+        r = entry_decode(
+                p, n, salt, verify, slices->data, (unsigned) slices->n_allocated, ret, ret_bytes);
+        if (r != -ENOBUFS)
+                return r;
+
+        if (!grow(slices->data, slices->n_allocated, le16_load(p + 34)))
+                return -ENOMEM;
+        return entry_decode(
+                p, n, salt, verify, slices->data, (unsigned) slices->n_allocated, ret, ret_bytes);
+}
+
+/* Notes corruption that is kept. */
+static void note_damage(struct recovery_report *report,
+                        const struct tracer *tracer,
+                        uint64_t shard,
+                        uint64_t first,
+                        uint64_t last,
+                        const char *what) {
+        report->n_damaged_regions++;
+        if (report->first_damaged_index == 0 || first < report->first_damaged_index)
+                report->first_damaged_index = first;
+
+        if (last >= first)
+                trace(tracer,
+                      LOG_WARNING,
+                      /* message_id= */ NULL,
+                      "Shard %" PRIu64 ": entries %" PRIu64 " to %" PRIu64 " are damaged: %s",
+                      shard,
+                      first,
+                      last,
+                      what);
+        else
+                trace(tracer,
+                      LOG_WARNING,
+                      /* message_id= */ NULL,
+                      "Shard %" PRIu64 ": the log is damaged from entry %" PRIu64 " on: %s",
+                      shard,
+                      first,
+                      what);
+}
+
+/* Reading the newest file from its first group to its end. */
+struct scan {
+        struct window window;
+        struct slices slices;
+        struct recovered *out;
+        struct segment *segment;
+        const struct tracer *tracer;
+        uint64_t durable_index;   /* D */
+        uint64_t last_good_index; /* the highest whose entry was read and is good */
+        bool is_named;            /* a group header has said what was durable and committed */
+        /* Bad bytes with nothing good behind them so far. */
+        struct {
+                bool is_set;
+                bool has_header;  /* group is good, entries of it are not */
+                bool begins_zero; /* else: its first sector is all zero */
+                uint64_t pos;
+                uint64_t first_index;
+                uint64_t nonzero_pos; /* behind its last sector that is not zero */
+                struct group_header group;
+                uint64_t last_term; /* what the segment said before that group */
+                int64_t last_time_ms;
+                uint64_t last_good_index;
+        } bad;
+};
+
+static void scan_done(struct scan *s) {
+        window_done(&s->window);
+        mem_free(s->slices.data);
+}
+
+/* Adds the good entries of a group to the index. Return: 1 all are good; 0 not. */
+static int scan_entries(struct scan *s, const struct group_header *g, uint64_t pos) {
+        struct segment *segment = s->segment;
+        const size_t n = g->length_bytes;
+        uint64_t index = g->first_index, term = segment->last_term;
+        size_t at = GROUP_HEADER_BYTES;
+        bool good = true;
+        const uint8_t *p;
+        int r;
+
+        r = window_get(&s->window, pos, n, &p);
+        if (r < 0)
+                return r;
+
+        while (at < n && index <= g->last_index) {
+                struct entry e;
+                size_t n_bytes;
+
+                r = decode(p + at,
+                           n - at,
+                           segment->header.salt,
+                           ENTRY_VERIFY_BATCHES,
+                           &s->slices,
+                           &e,
+                           &n_bytes);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0) {
+                        /* Its length may still be good: then the next entry's checksum says so. */
+                        good = false;
+                        n_bytes = n - at >= ENTRY_HEADER_BYTES
+                                          ? ALIGN_TO((size_t) le32_load(p + at + 4), 8u)
+                                          : 0;
+                        if (n_bytes < ENTRY_HEADER_BYTES || n_bytes > n - at)
+                                return 0;
+                } else {
+                        if (e.index != index || e.term < term || e.term > g->last_term)
+                                return 0;
+
+                        r = index_builder_add(s->out->builder, &e, pos + at);
+                        if (r < 0)
+                                return r;
+                        term = e.term;
+                        segment->last_time_ms = MAX(segment->last_time_ms, e.append_time_ms);
+                        s->last_good_index = index;
+                        s->out->report.n_entries_read++;
+                }
+
+                at += n_bytes;
+                index++;
+        }
+
+        return good && at == n && index == g->last_index + 1 &&
+               (g->last_index < g->first_index || term == g->last_term);
+}
+
+/* Something good stands behind the bad bytes: they were synced once (I3). */
+static void settle_bad(struct scan *s, uint64_t next_index) {
+        if (!s->bad.is_set)
+                return;
+
+        note_damage(&s->out->report,
+                    s->tracer,
+                    s->segment->header.shard,
+                    s->bad.first_index,
+                    next_index - 1,
+                    "the bytes are bad, and what follows them is not");
+        s->bad.is_set = false;
+}
+
+static void begin_bad(struct scan *s, uint64_t pos, uint64_t first_index) {
+        s->bad.is_set = true;
+        s->bad.has_header = false;
+        s->bad.begins_zero = false;
+        s->bad.pos = pos;
+        s->bad.first_index = first_index;
+        s->bad.nonzero_pos = pos;
+}
+
+static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos) {
+        struct segment *segment = s->segment;
+        const uint64_t end = pos + group_padded_bytes(g->length_bytes);
+        const uint64_t last_term = segment->last_term;
+        const int64_t last_time_ms = segment->last_time_ms;
+        const uint64_t last_good_index = s->last_good_index;
+        int r;
+
+        if (!s->bad.is_set && g->first_index > segment->last_index + 1)
+                begin_bad(s, pos, segment->last_index + 1); /* entries are missing in between */
+        settle_bad(s, g->first_index);
+
+        s->durable_index = MAX(s->durable_index, g->first_index - 1); /* I3 */
+        r = scan_entries(s, g, pos);
+        if (r < 0)
+                return r;
+        if (r == 0) {
+                begin_bad(s, pos, g->first_index);
+                s->bad.has_header = true;
+                s->bad.group = *g;
+                s->bad.nonzero_pos = end;
+                s->bad.last_term = last_term;
+                s->bad.last_time_ms = last_time_ms;
+                s->bad.last_good_index = last_good_index;
+        }
+
+        segment->last_index = g->last_index;
+        segment->last_term = g->last_term;
+        segment->n_entries = g->last_index - segment->header.first_index + 1;
+        segment->end_pos = end;
+        if (r > 0) {
+                s->is_named = true;
+                s->out->named_durable_index = g->durable_index;
+                s->out->named_commit_index = g->commit_index;
+        }
+        s->out->commit_index = MAX(s->out->commit_index, g->commit_index);
+        return 0;
+}
+
+/* Walks the file. Afterwards segment is what the good headers say, and bad what has nothing good behind it. */
+static int scan_file(struct scan *s) {
+        struct segment *segment = s->segment;
+        uint64_t pos = SEGMENT_HEADER_BYTES;
+        int r;
+
+        while (pos + LOG_SECTOR_BYTES <= s->window.size) {
+                struct segment_footer footer;
+                struct group_header g;
+                enum place place;
+
+                r = look_at(&s->window, pos, segment->header.salt, &place, &g, &footer);
+                if (r < 0)
+                        return r;
+
+                if (place == PLACE_GROUP && g.first_index > segment->last_index &&
+                    group_padded_bytes(g.length_bytes) <= s->window.size - pos) {
+                        r = scan_group(s, &g, pos);
+                        if (r < 0)
+                                return r;
+                        pos += group_padded_bytes(g.length_bytes);
+                        continue;
+                }
+
+                if (place == PLACE_FOOTER && footer.last_index >= segment->last_index) {
+                        if (!s->bad.is_set && footer.last_index > segment->last_index)
+                                begin_bad(s, pos, segment->last_index + 1);
+                        settle_bad(s, footer.last_index + 1);
+
+                        s->durable_index = MAX(s->durable_index, footer.last_index);
+                        segment->is_closed = true;
+                        segment->footer = footer;
+                        segment->last_index = footer.last_index;
+                        segment->last_term = footer.last_term;
+                        segment->last_time_ms = footer.last_time_ms;
+                        segment->n_entries = footer.n_entries;
+                        segment->end_pos = pos;
+                        s->out->commit_index = MAX(s->out->commit_index, footer.commit_index);
+                        return 0;
+                }
+
+                if (!s->bad.is_set) {
+                        begin_bad(s, pos, segment->last_index + 1);
+                        s->bad.begins_zero = place == PLACE_ZERO;
+                }
+                pos += LOG_SECTOR_BYTES;
+                if (place != PLACE_ZERO)
+                        s->bad.nonzero_pos = pos;
+        }
+
+        return 0;
+}
+
+/* More sectors of the group are zero than its header counts. */
+static int group_is_unfinished(struct scan *s) {
+        const size_t n = (size_t) group_padded_bytes(s->bad.group.length_bytes);
+        const uint8_t *p;
+        int r;
+
+        r = window_get(&s->window, s->bad.pos, n, &p);
+        if (r < 0)
+                return r;
+
+        return count_zero_sectors(p, n) > s->bad.group.n_zero_sectors;
+}
+
+/* Zeroes behind a cut and syncs: no old byte may come back when something shorter is written there. */
+static int zero_behind(struct io_file *file, uint64_t from_pos, uint64_t to_pos) {
+        int r = 0;
+
+        if (!BUG(SKIP_ZEROING))
+                r = segment_zero(file, from_pos, to_pos);
+        if (r < 0)
+                return r;
+
+        return io_fdatasync(file);
+}
+
+/* Decides about what has nothing good behind it: the end of the log, an unfinished group, or corruption. */
+static int scan_judge_tail(struct scan *s) {
+        struct segment *segment = s->segment;
+        struct recovery_report *report = &s->out->report;
+        const uint64_t next_index = s->bad.is_set ? s->bad.first_index : segment->last_index + 1;
+        const bool is_clean =
+                !s->bad.is_set || (s->bad.begins_zero && s->bad.nonzero_pos == s->bad.pos);
+        const char *what;
+        int r;
+
+        if (is_clean && next_index > s->durable_index)
+                return 0;
+
+        if (is_clean)
+                what = "they are missing, and something names them as durable";
+        else if (next_index <= s->durable_index)
+                what = "the bytes are bad, and something names them as durable";
+        else if (s->bad.has_header && s->bad.nonzero_pos == segment->end_pos) {
+                r = group_is_unfinished(s);
+                if (r < 0)
+                        return r;
+                what = r > 0 ? NULL : "the group was written whole";
+        } else
+                what = s->bad.begins_zero ? NULL : "the bytes are not those of an unfinished write";
+
+        if (what) {
+                note_damage(report,
+                            s->tracer,
+                            segment->header.shard,
+                            next_index,
+                            MAX(s->durable_index, segment->last_index),
+                            what);
+                report->tail_is_damaged = true;
+                return 0;
+        }
+
+        /* I2: cut. What the group's good entries added to the index goes too. */
+        r = zero_behind(segment->file, s->bad.pos, s->bad.nonzero_pos);
+        if (r < 0)
+                return r;
+
+        trace(s->tracer,
+              LOG_INFO,
+              /* message_id= */ NULL,
+              "Shard %" PRIu64
+              ": a write that did not finish was cut, the log ends before entry %" PRIu64,
+              segment->header.shard,
+              next_index);
+        report->cut_index = next_index;
+        index_builder_cut(s->out->builder, s->bad.pos);
+        if (s->bad.has_header) {
+                segment->last_index = next_index - 1;
+                segment->last_term = s->bad.last_term;
+                segment->last_time_ms = s->bad.last_time_ms;
+                segment->n_entries = next_index - segment->header.first_index;
+                segment->end_pos = s->bad.pos;
+                s->last_good_index = s->bad.last_good_index;
+        }
+        return 0;
+}
+
+static int scan_newest(struct recovered *out,
+                       const struct tracer *tracer,
+                       uint64_t durable_index,
+                       bool follows_good) {
+        struct segment *segment = out->segments[out->n_segments - 1];
+        _cleanup_(scan_done) struct scan s = {
+                .out = out,
+                .segment = segment,
+                .tracer = tracer,
+                .durable_index = durable_index,
+                .last_good_index = follows_good ? segment->last_index : 0,
+        };
+        int r;
+
+        out->named_durable_index =
+                segment->last_index; /* the file is there: what is before it was synced */
+        out->named_commit_index = out->commit_index;
+
+        r = window_open(&s.window, segment->file->io, segment->path);
+        if (r < 0)
+                return r;
+        segment->zeroed_pos = s.window.size;
+
+        r = scan_file(&s);
+        if (r < 0)
+                return r;
+        r = scan_judge_tail(&s);
+        if (r < 0)
+                return r;
+
+        /* What the next offsets are, nobody knows where the last entry cannot be read. */
+        if (s.last_good_index < segment->last_index)
+                out->report.tail_is_damaged = true;
+        out->report.named_durable_index = s.durable_index;
+        out->report.n_bytes_read += s.window.n_bytes_read;
+        return 0;
+}
+
+int recovery_create_segment(struct io *io,
+                            const char *dir,
+                            uint64_t shard,
+                            uint64_t first_index,
+                            uint64_t previous_term,
+                            struct segment **ret) {
+        _cleanup_(segment_unrefp) struct segment *s = NULL;
+        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
+        _cleanup_(mem_freep) char *path = NULL;
+        struct segment_header header = {
+                .shard = shard,
+                .first_index = first_index,
+                .generation = 1,
+                .previous_term = previous_term,
+                .created_ms = io_wall_ms(io),
+                .salt = segment_new_salt(io),
+        };
+        int r;
+
+        path = mem_asprintf("%s/%s", dir, NEXT_FILE_NAME);
+        if (!path)
+                return -ENOMEM;
+
+        r = segment_make_file(io, path, ZERO_STEP_BYTES_MIN, &file);
+        if (r < 0)
+                return r;
+        r = segment_new(file, dir, &header, &s);
+        if (r < 0)
+                return r;
+        s->zeroed_pos = ZERO_STEP_BYTES_MIN;
+
+        r = segment_begin(io, file, &header, dir, path, s->path);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+/* A closed file: what its footer says. Return: 1 it is good; 0 it is missing or bad. */
+static int read_footer(struct segment *s) {
+        uint8_t block[SEGMENT_FOOTER_BYTES];
+        uint64_t size;
+        ssize_t n;
+        int r;
+
+        r = io_file_size(s->file, &size);
+        if (r < 0)
+                return r;
+
+        s->is_closed = true;
+        s->end_pos = MAX(size - size % LOG_SECTOR_BYTES, (uint64_t) SEGMENT_HEADER_BYTES);
+        if (size < SEGMENT_HEADER_BYTES + SEGMENT_FOOTER_BYTES)
+                return 0;
+
+        n = io_pread(s->file, block, sizeof(block), size - sizeof(block), /* flags= */ 0);
+        if (n < 0 && n != -EIO)
+                return (int) n;
+        if (n != sizeof(block) || segment_footer_decode(block, s->header.salt, &s->footer) < 0)
+                return 0;
+        if (s->footer.pos != size - sizeof(block) ||
+            s->footer.last_index < s->header.first_index - 1)
+                return 0;
+
+        s->last_index = s->footer.last_index;
+        s->last_term = s->footer.last_term;
+        s->last_time_ms = s->footer.last_time_ms;
+        s->n_entries = s->footer.n_entries;
+        s->end_pos = s->footer.pos;
+        return 1;
+}
+
+/* The first indices of the segment files in a folder, ascending (io_list() sorts). Returns new array. */
+static int list_segments(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n) {
+        _cleanup_(mem_freep) uint64_t *indices = NULL;
+        size_t n_names, n = 0;
+        char **names;
+        int r;
+
+        r = io_list(io, dir, &names, &n_names);
+        if (r < 0)
+                return r;
+
+        indices = new (uint64_t, MAX(n_names, (size_t) 1));
+        for (size_t i = 0; indices && i < n_names; i++)
+                n += segment_name_parse(names[i], indices + n);
+        io_names_free(names, n_names);
+        if (!indices)
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(indices);
+        *ret_n = n;
+        return 0;
+}
+
+static int unlink_in(struct io *io, const char *dir, const char *name) {
+        _cleanup_(mem_freep) char *path = NULL;
+        int r;
+
+        path = mem_asprintf("%s/%s", dir, name);
+        if (!path)
+                return -ENOMEM;
+
+        r = io_unlink(io, path);
+        return r == -ENOENT ? 0 : r;
+}
+
+/* Opens one file; of a closed one reads the footer. Return: 1 it is there, and closed files are whole; 0 it is there, its
+ * footer is bad; -EBADMSG its header is. */
+static int add_segment(struct recovered *out,
+                       struct io *io,
+                       const char *dir,
+                       uint64_t shard,
+                       uint64_t first_index,
+                       bool is_newest) {
+        _cleanup_(segment_unrefp) struct segment *s = NULL;
+        int r;
+
+        r = segment_open(
+                io, dir, shard, first_index, IO_OPEN_READ | (is_newest ? IO_OPEN_WRITE : 0), &s);
+        if (r < 0)
+                return r;
+
+        r = is_newest ? 1 : read_footer(s);
+        if (r < 0)
+                return r;
+
+        if (!grow(out->segments, out->n_allocated, out->n_segments + 1))
+                return -ENOMEM;
+        out->segments[out->n_segments++] = TAKE_PTR(s);
+        return r;
+}
+
+struct recovered *recovered_free(struct recovered *r) {
+        if (!r)
+                return NULL;
+
+        for (size_t i = 0; i < r->n_segments; i++)
+                segment_unref(r->segments[i]);
+        mem_free(r->segments);
+        index_builder_free(r->builder);
+        return mem_free(r);
+}
+
+static struct segment *newest(const struct recovered *out) {
+        return out->n_segments > 0 ? out->segments[out->n_segments - 1] : NULL;
+}
+
+/* The newest file was closed: ends it behind its footer and makes the one that follows. */
+static int open_successor(struct recovered *out, struct io *io, const char *dir, uint64_t shard) {
+        _cleanup_(segment_unrefp) struct segment *next = NULL;
+        struct segment *s = newest(out);
+        int r;
+
+        r = segment_close(s->file, &s->footer, s->header.salt);
+        if (r < 0)
+                return r;
+        if (!grow(out->segments, out->n_allocated, out->n_segments + 1))
+                return -ENOMEM;
+        r = recovery_create_segment(io, dir, shard, s->last_index + 1, s->last_term, &next);
+        if (r < 0)
+                return r;
+
+        next->last_time_ms = s->last_time_ms;
+        out->segments[out->n_segments++] = TAKE_PTR(next);
+        index_builder_cut(out->builder, 0);
+        out->named_durable_index = s->last_index;
+        out->named_commit_index = s->footer.commit_index;
+        return 0;
+}
+
+/* Opens all files. What is missing or bad is noted. Return: 1 what stands before the newest file is whole; 0 it is not. */
+static int open_segments(struct recovered *out,
+                         struct io *io,
+                         const char *dir,
+                         uint64_t shard,
+                         const struct tracer *tracer,
+                         const uint64_t *indices,
+                         size_t n) {
+        struct recovery_report *report = &out->report;
+        uint64_t expected = indices[0];
+        bool is_whole = true;
+
+        for (size_t i = 0; i < n; i++) {
+                const bool is_newest = i == n - 1;
+                const uint64_t next = is_newest ? indices[i] : indices[i + 1];
+                struct segment *s;
+                int r;
+
+                if (indices[i] != expected) {
+                        note_damage(report,
+                                    tracer,
+                                    shard,
+                                    expected,
+                                    indices[i] - 1,
+                                    "a file is missing");
+                        is_whole = false;
+                }
+
+                r = add_segment(out, io, dir, shard, indices[i], is_newest);
+                if (r == -EBADMSG || r == -EIO) {
+                        note_damage(report,
+                                    tracer,
+                                    shard,
+                                    indices[i],
+                                    next - 1,
+                                    "the header of the file is bad");
+                        report->tail_is_damaged |= is_newest;
+                        is_whole = false;
+                        expected = next;
+                        continue;
+                }
+                if (r < 0)
+                        return r;
+
+                s = newest(out);
+                if (is_newest) {
+                        r = io_fdatasync(s->file);
+                        if (r < 0)
+                                return r;
+                        break;
+                }
+                if (r == 0) {
+                        s->last_index = next - 1;
+                        s->n_entries = next - indices[i];
+                        note_damage(report,
+                                    tracer,
+                                    shard,
+                                    indices[i],
+                                    next - 1,
+                                    "the footer of the file is bad");
+                } else
+                        out->commit_index = MAX(out->commit_index, s->footer.commit_index);
+                is_whole = r > 0;
+                expected = s->last_index + 1;
+        }
+
+        return is_whole;
+}
+
+int recovery_run(struct io *io,
+                 const char *dir,
+                 uint64_t shard,
+                 const struct tracer *tracer,
+                 struct recovered **ret) {
+        _cleanup_(recovered_freep) struct recovered *out = NULL;
+        _cleanup_(mem_freep) uint64_t *indices = NULL;
+        uint64_t checkpoint_index;
+        struct segment *s;
+        size_t n;
+        int r;
+
+        assert(dir);
+        assert(ret);
+
+        out = new0(struct recovered, 1);
+        if (!out)
+                return -ENOMEM;
+        r = index_builder_new(&out->builder);
+        if (r < 0)
+                return r;
+
+        r = unlink_in(io, dir, NEXT_FILE_NAME);
+        if (r >= 0)
+                r = unlink_in(io, dir, TRUNCATE_FILE_NAME);
+        if (r >= 0)
+                r = io_sync_dir(io, dir); /* a kill may have left names that are not on disk */
+        if (r >= 0)
+                r = list_segments(io, dir, &indices, &n);
+        if (r >= 0)
+                r = checkpoint_newest(io, dir, shard, &checkpoint_index);
+        if (r < 0)
+                return r;
+        if (n == 0)
+                return -EBADMSG;
+
+        out->first_index = indices[0];
+        if (indices[0] >
+            checkpoint_index + 1) /* the log begins behind what a state can be made from */
+                note_damage(&out->report,
+                            tracer,
+                            shard,
+                            checkpoint_index + 1,
+                            indices[0] - 1,
+                            "a file is missing");
+
+        r = open_segments(out, io, dir, shard, tracer, indices, n);
+        if (r < 0)
+                return r;
+
+        s = newest(out);
+        if (s && s->header.first_index == indices[n - 1]) {
+                if (out->n_segments > 1)
+                        s->last_time_ms = out->segments[out->n_segments - 2]->last_time_ms;
+                r = scan_newest(out,
+                                tracer,
+                                MAX(checkpoint_index, indices[n - 1] - 1),
+                                /* follows_good= */ r > 0);
+                if (r < 0)
+                        return r;
+                if (s->is_closed && !out->report.tail_is_damaged) {
+                        r = open_successor(out, io, dir, shard);
+                        if (r < 0)
+                                return r;
+                        s = newest(out);
+                }
+        } else
+                out->report.named_durable_index = MAX(checkpoint_index, indices[n - 1] - 1);
+
+        out->last_index = s ? s->last_index : indices[0] - 1;
+        out->last_term = s ? s->last_term : 0;
+        out->last_time_ms = s ? s->last_time_ms : 0;
+        out->commit_index = MIN(out->commit_index, out->last_index);
+        out->report.first_index = out->first_index;
+        out->report.last_index = out->last_index;
+
+        *ret = TAKE_PTR(out);
+        return 0;
+}
+
+/* Where an index stands in a file, and what follows it there. */
+struct cut {
+        struct segment *segment;
+        struct window window;
+        bool is_found; /* the index is there, or right before the file: its term */
+        uint64_t term;
+        uint64_t end_pos;   /* what is behind this goes */
+        uint64_t group_pos; /* the group write of which group_bytes stay; 0: none is cut in two */
+        size_t group_bytes;
+        struct group_header group;
+};
+
+static void cut_done(struct cut *c) {
+        segment_unref(c->segment);
+        window_done(&c->window);
+}
+
+static void slices_done(struct slices *s) {
+        mem_free(s->data);
+}
+
+/* Walks a group up to an entry of it. */
+static int cut_group(struct cut *c, const struct group_header *g, uint64_t pos, uint64_t index) {
+        _cleanup_(slices_done) struct slices slices = {};
+        const size_t n = g->length_bytes;
+        size_t at = GROUP_HEADER_BYTES;
+        const uint8_t *p;
+        int r;
+
+        r = window_get(&c->window, pos, n, &p);
+        if (r < 0)
+                return r;
+
+        for (uint64_t i = g->first_index; i <= index; i++) {
+                struct entry e;
+                size_t n_bytes;
+
+                r = decode(p + at,
+                           n - at,
+                           c->segment->header.salt,
+                           ENTRY_VERIFY_HEADER,
+                           &slices,
+                           &e,
+                           &n_bytes);
+                if (r < 0)
+                        return r == -ENOMEM ? r : -EBADMSG;
+                if (e.index != i)
+                        return -EBADMSG;
+
+                c->term = e.term;
+                at += n_bytes;
+        }
+
+        c->is_found = true;
+        c->end_pos = pos + group_padded_bytes(at);
+        if (index < g->last_index) {
+                c->group = *g;
+                c->group_pos = pos;
+                c->group_bytes = at;
+        }
+        return 0;
+}
+
+/* Return: 0; -EBADMSG the header block is bad, or the group that holds the index is. */
+static int cut_find(struct cut *c,
+                    struct io *io,
+                    const char *dir,
+                    uint64_t shard,
+                    uint64_t first_index,
+                    uint64_t index) {
+        uint64_t pos = SEGMENT_HEADER_BYTES;
+        int r;
+
+        r = segment_open(io, dir, shard, first_index, IO_OPEN_READ | IO_OPEN_WRITE, &c->segment);
+        if (r < 0)
+                return r;
+        r = window_open(&c->window, io, c->segment->path);
+        if (r < 0)
+                return r;
+        r = read_footer(c->segment);
+        if (r < 0)
+                return r;
+        c->segment->is_closed = r > 0;
+
+        c->end_pos = pos;
+        if (index + 1 == first_index) {
+                c->is_found = true;
+                c->term = c->segment->header.previous_term;
+                return 0;
+        }
+
+        while (pos + LOG_SECTOR_BYTES <= c->window.size) {
+                struct segment_footer footer;
+                struct group_header g;
+                enum place place;
+
+                r = look_at(&c->window, pos, c->segment->header.salt, &place, &g, &footer);
+                if (r < 0)
+                        return r;
+                if (place != PLACE_GROUP ||
+                    group_padded_bytes(g.length_bytes) > c->window.size - pos) {
+                        pos += LOG_SECTOR_BYTES;
+                        continue;
+                }
+                if (g.first_index > index)
+                        break;
+                if (g.last_index >= index)
+                        return cut_group(c, &g, pos, index);
+                pos += group_padded_bytes(g.length_bytes);
+        }
+
+        c->end_pos = pos; /* bad bytes up to here may be what stays: not one of them goes */
+        return 0;
+}
+
+int recovery_find_term(
+        struct io *io, const char *dir, uint64_t shard, uint64_t index, uint64_t *ret_term) {
+        _cleanup_(cut_done) struct cut cut = {};
+        _cleanup_(mem_freep) uint64_t *indices = NULL;
+        size_t n;
+        int r;
+
+        if (index == 0) {
+                *ret_term = 0;
+                return 0;
+        }
+
+        r = list_segments(io, dir, &indices, &n);
+        if (r < 0)
+                return r;
+        while (n > 1 && indices[n - 1] > index)
+                n--;
+        if (n == 0)
+                return -ENOENT;
+
+        r = cut_find(&cut, io, dir, shard, indices[n - 1], index);
+        if (r < 0 && r != -EBADMSG)
+                return r;
+        if (r < 0 || !cut.is_found)
+                return -ENOENT;
+
+        *ret_term = cut.term;
+        return 0;
+}
+
+/* Writes what stays of the group that is cut in two, under a header that says so. Its sectors between the first and the
+ * last stay as they are. */
+static int rewrite_group(struct cut *c, struct io_file *file, uint64_t last_index) {
+        const size_t n = (size_t) group_padded_bytes(c->group_bytes);
+        _cleanup_(mem_freep) uint8_t *bytes = NULL;
+        const uint8_t *p;
+        int r;
+
+        if (c->group_pos == 0)
+                return 0;
+
+        bytes = mem_alloc(n);
+        if (!bytes)
+                return -ENOMEM;
+        r = window_get(&c->window, c->group_pos, c->group_bytes, &p);
+        if (r < 0)
+                return r;
+
+        memcpy(bytes, p, c->group_bytes);
+        memset(bytes + c->group_bytes, 0, n - c->group_bytes);
+        c->group.last_index = last_index;
+        c->group.last_term = c->term;
+        c->group.length_bytes = (uint32_t) c->group_bytes;
+        c->group.commit_index = MIN(c->group.commit_index, last_index);
+        c->group.n_zero_sectors = count_zero_sectors(bytes, n);
+        group_header_encode(&c->group, c->segment->header.salt, bytes);
+
+        return io_pwrite(file, bytes, n, c->group_pos);
+}
+
+/* A copy of what stays takes the file's place, open again. */
+static int replace_file(struct cut *c, struct io *io, const char *dir, uint64_t last_index) {
+        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
+        _cleanup_(mem_freep) char *path = NULL;
+        struct segment_header header = c->segment->header;
+        int r;
+
+        path = mem_asprintf("%s/%s", dir, TRUNCATE_FILE_NAME);
+        if (!path)
+                return -ENOMEM;
+
+        r = segment_make_file(io, path, c->end_pos + ZERO_STEP_BYTES_MIN, &file);
+        if (r < 0)
+                return r;
+
+        for (uint64_t pos = SEGMENT_HEADER_BYTES; pos < c->end_pos;) {
+                size_t n = (size_t) MIN(c->end_pos - pos, WINDOW_BYTES);
+                const uint8_t *p;
+
+                r = window_get(&c->window, pos, n, &p);
+                if (r < 0)
+                        return r;
+                r = io_pwrite(file, p, n, pos);
+                if (r < 0)
+                        return r;
+                pos += n;
+        }
+
+        r = rewrite_group(c, file, last_index);
+        if (r < 0)
+                return r;
+
+        header.generation++;
+        return segment_begin(io, file, &header, dir, path, c->segment->path);
+}
+
+static int unlink_segment(struct io *io, const char *dir, uint64_t first_index) {
+        static const char *const suffixes[] = { ".log", ".idx" };
+
+        for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
+                _cleanup_(mem_freep) char *path = segment_path(dir, first_index, suffixes[i]);
+                int r;
+
+                if (!path)
+                        return -ENOMEM;
+                r = io_unlink(io, path);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+
+        return 0;
+}
+
+int recovery_truncate(
+        struct io *io, const char *dir, uint64_t shard, uint64_t last_index, uint64_t term) {
+        _cleanup_(cut_done) struct cut cut = {};
+        _cleanup_(mem_freep) uint64_t *indices = NULL;
+        _cleanup_(segment_unrefp) struct segment *first = NULL;
+        struct io_stat st;
+        size_t n;
+        int r;
+
+        r = list_segments(io, dir, &indices, &n);
+        if (r < 0)
+                return r;
+
+        for (; n > 0 && indices[n - 1] > last_index; n--) {
+                r = unlink_segment(io, dir, indices[n - 1]);
+                if (r < 0)
+                        return r;
+        }
+        r = io_sync_dir(io, dir);
+        if (r < 0)
+                return r;
+        if (n == 0)
+                return recovery_create_segment(io, dir, shard, last_index + 1, term, &first);
+
+        r = cut_find(&cut, io, dir, shard, indices[n - 1], last_index);
+        if (r < 0)
+                return r;
+        if (cut.segment->is_closed && cut.segment->footer.last_index <= last_index)
+                return 0; /* all of it stays; recovery_run() makes its successor */
+
+        r = io_stat(io, cut.segment->path, &st);
+        if (r < 0)
+                return r;
+        if (cut.segment->is_closed || st.n_links > 1)
+                return replace_file(&cut, io, dir, last_index);
+
+        r = rewrite_group(&cut, cut.segment->file, last_index);
+        if (r < 0)
+                return r;
+
+        return zero_behind(cut.segment->file, cut.end_pos, cut.window.size);
+}
