@@ -137,7 +137,8 @@ static ssize_t pread_direct(int fd, uint8_t *p, size_t n, uint64_t pos) {
         size_t window, n_done = 0;
         uint8_t *bounce;
 
-        window = MIN(ALIGN_TO(MIN(n, DIRECT_WINDOW_BYTES) + pos % DIRECT_ALIGN_BYTES, DIRECT_ALIGN_BYTES),
+        window = MIN(ALIGN_TO(MIN(n, DIRECT_WINDOW_BYTES) + pos % DIRECT_ALIGN_BYTES,
+                              DIRECT_ALIGN_BYTES),
                      (size_t) DIRECT_WINDOW_BYTES);
         raw = mem_alloc(window + DIRECT_ALIGN_BYTES);
         if (!raw)
@@ -204,7 +205,8 @@ static ssize_t posix_pread(struct io_file *file, void *p, size_t n, uint64_t pos
                         return k;
         }
 
-        begin = pos - pos % DIRECT_ALIGN_BYTES; /* pages that are not wholly inside are not dropped */
+        /* Pages that are not wholly inside are not dropped. */
+        begin = pos - pos % DIRECT_ALIGN_BYTES;
         (void) posix_fadvise(f->fd,
                              (off_t) begin,
                              (off_t) ALIGN_TO(pos - begin + n, DIRECT_ALIGN_BYTES),

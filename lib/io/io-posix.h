@@ -26,7 +26,7 @@ struct io_base {
         struct io_ops ops;  /* io.ops points here: jobs and streams are the implementation's */
         int root_fd;        /* where relative paths begin; AT_FDCWD: the working folder */
         struct heap timers; /* by deadline */
-        usec_t pass_usec;   /* when timers last fired; no deadline is earlier, so that none is overtaken for ever */
+        usec_t pass_usec; /* when timers last fired; no deadline is earlier, so that none is overtaken for ever */
 };
 
 /* @root may be NULL: the working folder. Sets all operations but jobs and streams; those are the caller's to set.

@@ -17,7 +17,6 @@
 #include "loop/stream.h"
 
 #define PRIORITY_LATE (SD_EVENT_PRIORITY_NORMAL + 1)
-#define LATE_USEC_MAX (2 * USEC_PER_MSEC)
 #define N_READERS 2u
 #define N_BACKGROUND 2u
 #define N_RESOLVERS 2u
@@ -30,7 +29,6 @@ void loop_arm_late(struct io_loop *l) {
         loop_assert_set(sd_event_source_set_enabled(l->late, SD_EVENT_ONESHOT));
 
         l->is_late_armed = true;
-        l->late_armed_usec = now_monotonic_usec();
         l->late_round++;
 }
 
@@ -43,7 +41,7 @@ void loop_note_event(struct io_loop *l, uint64_t *round) {
         if (!l->is_late_armed || l->is_late_promoted)
                 return;
 
-        if (*round == l->late_round || now_monotonic_usec() >= usec_add(l->late_armed_usec, LATE_USEC_MAX))
+        if (*round == l->late_round)
                 set_late_priority(l, SD_EVENT_PRIORITY_NORMAL); /* I1 */
         *round = l->late_round;
 }
@@ -178,7 +176,8 @@ static int make_jobs(struct io_loop *l, const struct io_loop_config *config) {
         if (r < 0)
                 return r;
 
-        return log_writer_new(l->inbox, !config->log_threads_only, on_log_at_loop, l, &l->log_writer);
+        return log_writer_new(
+                l->inbox, !config->log_threads_only, on_log_at_loop, l, &l->log_writer);
 }
 
 static int make_sources(struct io_loop *l) {

@@ -6,9 +6,9 @@
  * (worker.h, log-writer.h); streams are non-blocking sockets (stream.h).
  *
  * The order of things: a socket that is ready, a connection to accept and a job that has completed are handled in
- * the order in which they were noticed. Deadlines and small log writes come when all of those that are at hand have
- * been handled once, or after 2 ms, whichever is sooner; so after a pause what others have said meanwhile is
- * read before anything expires, a group write gathers what is there, and neither can be kept waiting for ever.
+ * the order in which they were noticed. Deadlines and small log writes come when each of those that are at hand has
+ * been handled once; so after a pause what others have said meanwhile is read before anything expires, a group write
+ * gathers what is there, and no socket, however busy, keeps either waiting for ever.
  *
  * Idle means idle: nothing here wakes up without a deadline, a byte or a completion.
  */

@@ -40,7 +40,10 @@ static void send_record(const struct log_record *record, _unused_ void *userdata
 
         snprintf(text, sizeof(text), "MESSAGE=%s", record->text);
         snprintf(priority, sizeof(priority), "PRIORITY=%d", record->level);
-        snprintf(identifier, sizeof(identifier), "SYSLOG_IDENTIFIER=%s", program_invocation_short_name);
+        snprintf(identifier,
+                 sizeof(identifier),
+                 "SYSLOG_IDENTIFIER=%s",
+                 program_invocation_short_name);
         fields[n++] = field(text);
         fields[n++] = field(priority);
         fields[n++] = field(identifier);

@@ -156,12 +156,15 @@ static int name_bound(struct listener *l) {
                 const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &ss;
 
                 l->port = ntohs(in6->sin6_port);
-                l->name = mem_asprintf("[%s]:%u", inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text)), l->port);
+                l->name = mem_asprintf("[%s]:%u",
+                                       inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text)),
+                                       l->port);
         } else {
                 const struct sockaddr_in *in = (const struct sockaddr_in *) &ss;
 
                 l->port = ntohs(in->sin_port);
-                l->name = mem_asprintf("%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)), l->port);
+                l->name = mem_asprintf(
+                        "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)), l->port);
         }
 
         return l->name ? 0 : -ENOMEM;
@@ -258,7 +261,8 @@ struct listener *listener_free(struct listener *l) {
 
         io_timer_cancel(&l->loop->base.io, &l->retry_timer);
         sd_event_source_disable_unref(l->source);
-        if (l->path && lstat(l->path, &st) >= 0 && st.st_dev == l->path_device && st.st_ino == l->path_inode)
+        if (l->path && lstat(l->path, &st) >= 0 && st.st_dev == l->path_device &&
+            st.st_ino == l->path_inode)
                 (void) unlink(l->path);
         fd_close(l->fd);
         mem_free(l->path);

@@ -9,15 +9,12 @@
 #include "loop/log-writer.h"
 
 #include <stdatomic.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/map.h"
 
 /* The newest sync counts an eighth. */
 #define SYNC_WEIGHT 8u
-/* How long a thread looks for the next group before it sleeps. Not where it would keep the loop from the only core. */
-#define SPIN_USEC UINT64_C(30)
 
 struct log_queue {
         struct map_node by_number;
@@ -32,7 +29,6 @@ struct log_writer {
         struct map queues;
         struct list at_loop;
         bool inline_small;
-        usec_t spin_usec;
         void (*on_at_loop)(void *userdata);
         void *userdata;
 };
@@ -76,7 +72,6 @@ static int make_queue(struct log_writer *w, uint64_t number, struct log_queue **
                 &(struct worker_pool_config){
                         .name = "drmq-log",
                         .n_threads_max = 1,
-                        .spin_usec = w->spin_usec,
                         .idle_usec = USEC_INFINITY,
                         .on_run = note_run,
                         .userdata = q,
@@ -100,10 +95,12 @@ static bool is_at_loop(const struct log_writer *w, uint64_t number) {
         return false;
 }
 
-static bool may_run_on_loop(const struct log_writer *w, const struct log_queue *q, const struct io_job *job) {
+static bool
+may_run_on_loop(const struct log_writer *w, const struct log_queue *q, const struct io_job *job) {
         usec_t mean = atomic_load_explicit(&q->sync_usec, memory_order_relaxed);
 
-        return w->inline_small && q->n_with_thread == 0 && is_small(job) && mean > 0 && mean < LOG_INLINE_SYNC_USEC;
+        return w->inline_small && q->n_with_thread == 0 && is_small(job) && mean > 0 &&
+               mean < LOG_INLINE_SYNC_USEC;
 }
 
 static bool give_to_thread(struct log_queue *q, struct io_job *job) {
@@ -131,7 +128,6 @@ int log_writer_new(struct inbox *inbox,
 
         w->inbox = inbox;
         w->inline_small = inline_small;
-        w->spin_usec = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_USEC : 0;
         w->on_at_loop = on_at_loop;
         w->userdata = userdata;
         map_init(&w->queues, compare_queue);
@@ -165,7 +161,8 @@ void log_writer_submit(struct log_writer *w, struct io_job *job) {
         if (!q && make_queue(w, job->queue, &q) < 0)
                 q = NULL; /* no memory: the loop runs it */
 
-        if (q && !is_at_loop(w, job->queue) && !may_run_on_loop(w, q, job) && give_to_thread(q, job))
+        if (q && !is_at_loop(w, job->queue) && !may_run_on_loop(w, q, job) &&
+            give_to_thread(q, job))
                 return;
 
         list_append(&w->at_loop, &job->link); /* I1 */

@@ -18,7 +18,6 @@ struct io_loop {
         sd_event_source *late;
         bool is_late_armed;
         bool is_late_promoted;
-        usec_t late_armed_usec;
         uint64_t late_round; /* counts the times it was armed, from 1 */
 
         sd_event_source *wake; /* for the next deadline; may be earlier than that, never later */

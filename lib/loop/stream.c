@@ -156,8 +156,9 @@ static bool is_connected_to_itself(int fd) {
         union socket_address here = {}, there = {};
         socklen_t n_here = sizeof(here), n_there = sizeof(there);
 
-        return getsockname(fd, &here.sa, &n_here) >= 0 && getpeername(fd, &there.sa, &n_there) >= 0 &&
-                here.sa.sa_family != AF_UNIX && n_here == n_there && memcmp(&here, &there, n_here) == 0;
+        return getsockname(fd, &here.sa, &n_here) >= 0 &&
+               getpeername(fd, &there.sa, &n_there) >= 0 && here.sa.sa_family != AF_UNIX &&
+               n_here == n_there && memcmp(&here, &there, n_here) == 0;
 }
 
 static void note_peer(struct stream *s) {
@@ -279,9 +280,10 @@ static void try_next_place(struct stream *s, int error) {
 
                 /* Without memory for the timer the kernel's own, longer time counts. */
                 if (s->next_place < s->n_places)
-                        (void) io_timer_set(s->stream.io,
-                                            &s->next_timer,
-                                            usec_add(io_now(s->stream.io), STREAM_NEXT_ADDRESS_USEC));
+                        (void) io_timer_set(
+                                s->stream.io,
+                                &s->next_timer,
+                                usec_add(io_now(s->stream.io), STREAM_NEXT_ADDRESS_USEC));
                 return;
         }
 
@@ -304,7 +306,8 @@ static int look_up(struct lookup *lookup, int flags) {
         if (r != 0)
                 return -ENXIO;
 
-        for (const struct addrinfo *a = all; a && lookup->n_places < ADDRESSES_MAX; a = a->ai_next) {
+        for (const struct addrinfo *a = all; a && lookup->n_places < ADDRESSES_MAX;
+             a = a->ai_next) {
                 struct place *p = &lookup->places[lookup->n_places];
 
                 if (a->ai_addrlen > sizeof(p->address))
@@ -455,7 +458,11 @@ int stream_connect(struct io *io,
         return 0;
 }
 
-int stream_adopt(struct io_loop *l, int fd, io_stream_handler_t handler, void *userdata, struct io_stream **ret) {
+int stream_adopt(struct io_loop *l,
+                 int fd,
+                 io_stream_handler_t handler,
+                 void *userdata,
+                 struct io_stream **ret) {
         struct stream *s;
         int flags, r;
 

@@ -23,7 +23,11 @@ struct io_loop;
  *
  * Return: 0; -ENOMEM; -ENOTSOCK.
  */
-int stream_adopt(struct io_loop *l, int fd, io_stream_handler_t handler, void *userdata, struct io_stream **ret);
+int stream_adopt(struct io_loop *l,
+                 int fd,
+                 io_stream_handler_t handler,
+                 void *userdata,
+                 struct io_stream **ret);
 
 /* The operations of struct io, for io-loop.c. */
 int stream_connect(struct io *io,

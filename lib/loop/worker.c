@@ -5,14 +5,13 @@
  *  I1  p->mutex guards the pool and the state of its jobs; inbox->mutex guards the inbox's list, and is taken with
  *      p->mutex held or alone, never before it.
  *  I2  A thread does not touch a job after it has put it into the inbox: the loop may have freed it.
- *  I3  A job that was queued is seen by somebody: by a thread that spins (it looks at n_queued once more, with the
- *      mutex held, before it sleeps), by one that is woken, or by one that ends its current job first.
+ *  I3  A job that was queued is seen by somebody: by a thread that is woken, or by one that is awake and looks at
+ *      n_queued before it sleeps or ends.
  */
 #include "loop/worker.h"
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,9 +40,8 @@ struct worker_pool {
         pthread_cond_t work_cond; /* CLOCK_MONOTONIC */
         pthread_cond_t end_cond;  /* a job has ended while n_waiters > 0 */
         struct list queue;
-        atomic_uint n_queued; /* atomic for those who spin; written with the mutex held */
+        unsigned n_queued;
         unsigned n_threads;
-        unsigned n_spinning;
         unsigned n_sleeping;
         unsigned n_waiters;
         bool is_stopping;
@@ -119,29 +117,6 @@ void inbox_remove(struct inbox *inbox, struct io_job *job) {
         pthread_mutex_unlock(&inbox->mutex);
 }
 
-static void pause_briefly(void) {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__)
-        __asm__ volatile("yield");
-#endif
-}
-
-/* With the mutex held, which is given up meanwhile. */
-static void spin_for_work(struct worker_pool *p) {
-        usec_t end;
-
-        p->n_spinning++;
-        pthread_mutex_unlock(&p->mutex);
-
-        end = usec_add(now_monotonic_usec(), p->config.spin_usec);
-        while (atomic_load_explicit(&p->n_queued, memory_order_relaxed) == 0 && now_monotonic_usec() < end)
-                pause_briefly();
-
-        pthread_mutex_lock(&p->mutex);
-        p->n_spinning--;
-}
-
 /* With the mutex held. Return: false when the time is over and there is still nothing. */
 static bool sleep_for_work(struct worker_pool *p) {
         usec_t end = usec_add(now_monotonic_usec(), p->config.idle_usec);
@@ -152,12 +127,12 @@ static bool sleep_for_work(struct worker_pool *p) {
         int r = 0;
 
         p->n_sleeping++;
-        while (atomic_load(&p->n_queued) == 0 && !p->is_stopping && r == 0)
+        while (p->n_queued == 0 && !p->is_stopping && r == 0)
                 r = end == USEC_INFINITY ? pthread_cond_wait(&p->work_cond, &p->mutex)
                                          : pthread_cond_timedwait(&p->work_cond, &p->mutex, &ts);
         p->n_sleeping--;
 
-        return atomic_load(&p->n_queued) > 0 || p->is_stopping;
+        return p->n_queued > 0 || p->is_stopping;
 }
 
 /* With the mutex held, which is given up while it runs. */
@@ -165,7 +140,7 @@ static void run_one(struct worker_pool *p) {
         struct io_job *job = list_pop(&p->queue, struct io_job, link);
         usec_t begin;
 
-        atomic_fetch_sub(&p->n_queued, 1);
+        p->n_queued--;
         job->state = JOB_RUNNING;
         pthread_mutex_unlock(&p->mutex);
 
@@ -189,11 +164,9 @@ static void *worker_main(void *userdata) {
 
         pthread_mutex_lock(&p->mutex);
         while (!p->is_stopping)
-                if (atomic_load(&p->n_queued) > 0) {
+                if (p->n_queued > 0)
                         run_one(p);
-                        if (atomic_load(&p->n_queued) == 0 && p->config.spin_usec > 0)
-                                spin_for_work(p);
-                } else if (!sleep_for_work(p))
+                else if (!sleep_for_work(p))
                         break;
 
         p->n_threads--;
@@ -232,7 +205,9 @@ static int start_thread(struct worker_pool *p) {
         return 0;
 }
 
-int worker_pool_new(const struct worker_pool_config *config, struct inbox *inbox, struct worker_pool **ret) {
+int worker_pool_new(const struct worker_pool_config *config,
+                    struct inbox *inbox,
+                    struct worker_pool **ret) {
         struct worker_pool *p;
         pthread_condattr_t attr;
 
@@ -281,14 +256,11 @@ struct worker_pool *worker_pool_free(struct worker_pool *p) {
 }
 
 int worker_pool_submit(struct worker_pool *p, struct io_job *job) {
-        unsigned n_idle, n_queued;
         bool wake;
 
         pthread_mutex_lock(&p->mutex);
 
-        n_idle = p->n_spinning + p->n_sleeping;
-        n_queued = atomic_load(&p->n_queued) + 1;
-        if (n_queued > n_idle && p->n_threads < p->config.n_threads_max) {
+        if (p->n_queued >= p->n_sleeping && p->n_threads < p->config.n_threads_max) {
                 int r = start_thread(p);
 
                 if (r < 0 && p->n_threads == 0) {
@@ -299,8 +271,8 @@ int worker_pool_submit(struct worker_pool *p, struct io_job *job) {
 
         job->state = JOB_QUEUED;
         list_append(&p->queue, &job->link);
-        atomic_store(&p->n_queued, n_queued);
-        wake = p->n_sleeping > 0 && n_queued > p->n_spinning; /* I3 */
+        p->n_queued++;
+        wake = p->n_sleeping > 0; /* I3 */
         pthread_mutex_unlock(&p->mutex);
 
         if (wake)
@@ -313,7 +285,7 @@ void worker_pool_cancel(struct worker_pool *p, struct io_job *job) {
 
         if (job->state == JOB_QUEUED) {
                 list_remove(&job->link);
-                atomic_fetch_sub(&p->n_queued, 1);
+                p->n_queued--;
         } else {
                 p->n_waiters++;
                 while (job->state == JOB_RUNNING)

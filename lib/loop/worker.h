@@ -38,15 +38,16 @@ void inbox_remove(struct inbox *inbox, struct io_job *job);
 struct worker_pool_config {
         const char *name;       /* of the threads: up to 15 letters; borrows for ever */
         unsigned n_threads_max; /* 1..WORKER_THREADS_MAX */
-        usec_t spin_usec;       /* how long a thread that ran out of work looks for more before it sleeps */
-        usec_t idle_usec;       /* how long a sleeping thread stays; USEC_INFINITY: until the pool ends */
+        usec_t idle_usec; /* how long a sleeping thread stays; USEC_INFINITY: until the pool ends */
         /* If set: called on the thread after each run. */
         void (*on_run)(void *userdata, const struct io_job *job, usec_t took_usec);
         void *userdata;
 };
 
 /* Returns new; starts nothing. Borrows @inbox until worker_pool_free(). Return: 0; -ENOMEM. */
-int worker_pool_new(const struct worker_pool_config *config, struct inbox *inbox, struct worker_pool **ret);
+int worker_pool_new(const struct worker_pool_config *config,
+                    struct inbox *inbox,
+                    struct worker_pool **ret);
 /* Waits for jobs that run; forgets those that do not. Takes NULL, returns NULL. */
 struct worker_pool *worker_pool_free(struct worker_pool *p);
 DEFINE_CLEANUP(struct worker_pool *, worker_pool_free)

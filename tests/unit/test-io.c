@@ -5,6 +5,7 @@
  */
 #include "tests/lib/test.h"
 
+#include <fcntl.h>
 #include <systemd/sd-event.h>
 
 #include "base/parse.h"
@@ -121,7 +122,9 @@ static void step_disk(struct world *w) {
 static const struct implementation posix = { begin_posix, end_posix, step_posix, NULL };
 static const struct implementation loop = { begin_loop, end_loop, step_loop, listen_loop };
 static const struct implementation loop_tcp = { begin_loop, end_loop, step_loop, listen_loop_tcp };
-static const struct implementation loop_threads = { begin_loop_threads, end_loop, step_loop, listen_loop };
+static const struct implementation loop_threads = {
+        begin_loop_threads, end_loop, step_loop, listen_loop
+};
 static const struct implementation disk = { begin_disk, end_disk, step_disk, NULL };
 
 #define IMPLEMENTATIONS(X, name)                                                                   \
@@ -140,8 +143,8 @@ static const struct implementation disk = { begin_disk, end_disk, step_disk, NUL
         X(loop, name)                                                                              \
         X(loop_tcp, name)
 
-static void run_contract(
-        const struct implementation *i, void (*body)(struct world *w, const struct implementation *i)) {
+static void run_contract(const struct implementation *i,
+                         void (*body)(struct world *w, const struct implementation *i)) {
         struct world w = {};
 
         i->begin(&w);
@@ -155,8 +158,8 @@ static void run_contract(
         }
 #define CONTRACT_OF(list, name)                                                                    \
         static void name(struct world *w, const struct implementation *i);                         \
-        list(CONTRACT_CASE, name) static void name(                                                \
-                _unused_ struct world *w, _unused_ const struct implementation *i)
+        list(CONTRACT_CASE, name) static void name(_unused_ struct world *w,                       \
+                                                   _unused_ const struct implementation *i)
 #define CONTRACT(name) CONTRACT_OF(IMPLEMENTATIONS, name)
 #define CONTRACT_IN_REAL_TIME(name) CONTRACT_OF(IMPLEMENTATIONS_IN_REAL_TIME, name)
 #define CONTRACT_STREAMS(name) CONTRACT_OF(IMPLEMENTATIONS_WITH_STREAMS, name)
@@ -266,7 +269,7 @@ CONTRACT(direct_reads_take_any_place_and_length) {
                 size_t n;
                 ssize_t expected;
         } reads[] = {
-                { 0, 10000, 10000 },  { 0, 512, 512 },    { 1, 1, 1 },        { 511, 2, 2 },
+                { 0, 10000, 10000 },  { 0, 512, 512 },      { 1, 1, 1 },      { 511, 2, 2 },
                 { 4095, 4098, 4098 }, { 4096, 4096, 4096 }, { 9999, 1, 1 },   { 9999, 500, 1 },
                 { 10000, 1, 0 },      { 8000, 9000, 2000 }, { 20000, 10, 0 },
         };
@@ -297,7 +300,7 @@ CONTRACT(direct_reads_take_any_place_and_length) {
 CONTRACT(large_direct_reads_are_whole) {
         enum { SIZE = 3 * 1024 * 1024 + 700 };
         _cleanup_(io_file_unrefp) struct io_file *f = create(w, "a", ""), *direct = NULL;
-        _cleanup_(mem_freep) uint8_t *written = new(uint8_t, SIZE), *buffer = new0(uint8_t, SIZE);
+        _cleanup_(mem_freep) uint8_t *written = new (uint8_t, SIZE), *buffer = new0(uint8_t, SIZE);
 
         for (size_t k = 0; k < SIZE; k++)
                 written[k] = (uint8_t) (k >> 8 ^ k);
@@ -307,6 +310,30 @@ CONTRACT(large_direct_reads_are_whole) {
         ASSERT_OK(io_open(w->io, "a", IO_OPEN_READ | IO_OPEN_DIRECT, &direct));
         ASSERT_EQ(io_pread(direct, buffer, SIZE - 300, 300, 0), SIZE - 300);
         ASSERT_MEM(buffer, written + 300, SIZE - 300);
+}
+
+/* procfs(5) is one that does, on every machine. */
+TEST(direct_reads_work_where_the_file_system_refuses_them) {
+        _cleanup_(io_file_unrefp) struct io_file *plain = NULL, *direct = NULL;
+        char expected[1000], buffer[1000];
+        struct io *io;
+        ssize_t n;
+
+        ASSERT_ERROR(open("/proc/version", O_RDONLY | O_CLOEXEC | O_DIRECT) < 0 ? -errno : 0,
+                     EINVAL);
+
+        ASSERT_OK(io_posix_new(/* root= */ NULL, &io));
+        ASSERT_OK(io_open(io, "/proc/version", IO_OPEN_READ, &plain));
+        n = ASSERT_OK(io_pread(plain, expected, sizeof(expected), 0, 0));
+        ASSERT_GT(n, 10);
+
+        ASSERT_OK(io_open(io, "/proc/version", IO_OPEN_READ | IO_OPEN_DIRECT, &direct));
+        ASSERT_EQ(io_pread(direct, buffer, sizeof(buffer), 3, 0), n - 3);
+        ASSERT_MEM(buffer, expected + 3, (size_t) n - 3);
+
+        plain = io_file_unref(plain);
+        direct = io_file_unref(direct);
+        io_posix_free(io);
 }
 
 CONTRACT(nowait_reads_all_or_says_later) {
@@ -556,7 +583,8 @@ CONTRACT(log_jobs_of_a_queue_keep_their_order) {
         for (unsigned k = 0; k < N_JOBS; k++) {
                 jobs[k].file = f;
                 jobs[k].job.queue = k % 3;
-                jobs[k].job.n_bytes = k % 7 == 3 ? 1 << 20 : 10; /* small ones and large ones go different ways */
+                jobs[k].job.n_bytes =
+                        k % 7 == 3 ? 1 << 20 : 10; /* small ones and large ones go different ways */
                 io_submit(w->io, IO_LANE_LOG, &jobs[k].job);
                 if (k % 10 == 9)
                         WAIT_FOR(n_done > k / 2);
@@ -781,8 +809,11 @@ static void on_stream(struct io_stream *s, unsigned events, void *userdata) {
         }
 }
 
-static void connect_ends(
-        struct world *w, const struct implementation *i, const struct address *a, struct end *client, struct end *server) {
+static void connect_ends(struct world *w,
+                         const struct implementation *i,
+                         const struct address *a,
+                         struct end *client,
+                         struct end *server) {
         ASSERT_OK(io_connect(w->io, a, on_stream, client, &client->s));
         ASSERT_EQ(client->n_called, 0); /* C1 */
         io_stream_want(client->s, IO_STREAM_WRITABLE);
@@ -803,7 +834,8 @@ static void send_text(struct io_stream *s, const char *text) {
 
 CONTRACT_STREAMS(streams_carry_bytes_both_ways) {
         uint8_t to_server[2000], to_client[2000];
-        struct end client = { .received = to_client, .reads = true }, server = { .received = to_server, .reads = true };
+        struct end client = { .received = to_client, .reads = true },
+                   server = { .received = to_server, .reads = true };
         struct address a;
         char c;
 
@@ -830,7 +862,8 @@ CONTRACT_STREAMS(streams_carry_bytes_both_ways) {
 
 CONTRACT_STREAMS(a_full_stream_says_so_and_when_there_is_room_again) {
         enum { SIZE = 16 * 1024 * 1024 };
-        _cleanup_(mem_freep) uint8_t *sent = new(uint8_t, SIZE), *received = new0(uint8_t, SIZE + 1000);
+        _cleanup_(mem_freep) uint8_t *sent = new (uint8_t, SIZE),
+                                     *received = new0(uint8_t, SIZE + 1000);
         struct end client = {}, server = { .received = received, .reads = true };
         struct address a;
         size_t n_sent = 0;
