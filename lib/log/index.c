@@ -70,7 +70,7 @@ struct index_builder *index_builder_free(struct index_builder *b) {
         if (!b)
                 return NULL;
 
-        MAP_FOREACH (&b->partitions, n)
+        MAP_FOREACH(&b->partitions, n)
                 partition_remove(b, partition_of(n));
         return mem_free(b);
 }
@@ -218,7 +218,7 @@ size_t index_builder_points(const struct index_builder *b,
 void index_builder_cut(struct index_builder *b, uint64_t pos) {
         assert(b);
 
-        MAP_FOREACH (&b->partitions, n) {
+        MAP_FOREACH(&b->partitions, n) {
                 struct partition_points *p = partition_of(n);
 
                 while (p->n_points > 0 && p->points[p->n_points - 1].pos >= pos) {
@@ -281,14 +281,14 @@ int index_builder_encode(const struct index_builder *b,
                 return -ENOMEM;
 
         to = bytes + INDEX_HEADER_BYTES;
-        MAP_FOREACH (&b->partitions, node) {
+        MAP_FOREACH(&b->partitions, node) {
                 const struct partition_points *p = partition_of(node);
 
                 partition_encode(to, number, p);
                 to += INDEX_PARTITION_BYTES;
                 number += p->n_points;
         }
-        MAP_FOREACH (&b->partitions, node) {
+        MAP_FOREACH(&b->partitions, node) {
                 const struct partition_points *p = partition_of(node);
 
                 for (uint32_t i = 0; i < p->n_points; i++, to += INDEX_POINT_BYTES)
@@ -338,6 +338,10 @@ int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, si
                 return -ENOMEM;
 
         r = io_open(io, unfinished, IO_OPEN_WRITE | IO_OPEN_CREATE, &file);
+        if (r == -EEXIST) {
+                (void) io_unlink(io, unfinished); /* where it cannot go, the next step says so */
+                r = io_open(io, unfinished, IO_OPEN_WRITE | IO_OPEN_CREATE, &file);
+        }
         if (r < 0)
                 return r;
 
@@ -346,8 +350,10 @@ int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, si
                 r = io_fdatasync(file);
         if (r >= 0)
                 r = io_rename(io, unfinished, path);
+        if (r == -ENOENT)
+                return -EEXIST;
         if (r < 0)
-                (void) io_unlink(io, unfinished); /* else the next start does */
+                (void) io_unlink(io, unfinished); /* else the next one does */
         return r;
 }
 

@@ -90,9 +90,10 @@ int index_builder_encode(const struct index_builder *b,
  * @s: borrows; only what never changes in it is looked at
  *
  * Blocks: jobs and start-up. Temporary name (".idx.new"), sync, rename; the folder is not synced, as the file can be
- * rebuilt. A start removes temporary names that it finds.
+ * rebuilt. A temporary name that is there is what a crash left, and goes, or somebody else's who is writing the same
+ * bytes: then one of the two succeeds.
  *
- * Return: 0; -EEXIST somebody else is writing it, or a crash left a temporary name; -ENOSPC, -EIO, …; -ENOMEM.
+ * Return: 0; -EEXIST somebody else was at it and came first; -ENOSPC, -EIO, …: there is none, or the one before; -ENOMEM.
  */
 int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, size_t n);
 

@@ -128,13 +128,13 @@ static int hold_known(struct log_read *r, struct shard_log *l, struct held_segme
         const struct index_point *points = NULL;
         size_t n;
 
-        if (h->segment == l->segments[l->n_segments - 1]) {
+        if (h->segment == l->segments[l->n_segments - 1] && !h->segment->is_closed) {
                 n = index_builder_points(
                         l->builder, r->partition_id, r->what, r->key, POINTS_MAX + 1, &points);
                 return hold_points(h, points, n);
         }
 
-        LIST_FOREACH (&l->index_jobs, j, struct index_job, link) {
+        LIST_FOREACH(&l->index_jobs, j, struct index_job, link) {
                 _cleanup_(index_file_closep) struct index_file *f = NULL;
                 struct index_point found[POINTS_MAX + 1];
                 int k;

@@ -489,7 +489,7 @@ TEST(built_from_a_damaged_segment_it_leads_to_what_is_good) {
         ASSERT_GT(index_builder_n_points(built), index_builder_n_points(b) * 9 / 10);
 }
 
-TEST(writing_fails_whole_and_says_who_else_writes) {
+TEST(writing_fails_whole_and_what_a_crash_left_is_no_hindrance) {
         _cleanup_(sim_disk_freep) struct sim_disk *disk = NULL;
         _cleanup_(segment_unrefp) struct segment *s = NULL;
         _cleanup_(index_builder_freep) struct index_builder *b = NULL;
@@ -516,10 +516,9 @@ TEST(writing_fails_whole_and_says_who_else_writes) {
         ASSERT_OK(io_open(
                 io, "./00000000000000000005.idx.new", IO_OPEN_WRITE | IO_OPEN_CREATE, &file));
         io_file_unref(file);
-        ASSERT_ERROR(index_write(io, s, bytes, n), EEXIST);
-        ASSERT_OK(io_unlink(io, "./00000000000000000005.idx.new"));
         ASSERT_OK(index_write(io, s, bytes, n));
         assert_same(io, s, b, 9, INDEX_KEY_OFFSET, 0, 1);
+        ASSERT_ERROR(io_unlink(io, "./00000000000000000005.idx.new"), ENOENT);
 }
 
 TEST(without_memory_nothing_is_half_done) {
