@@ -46,7 +46,8 @@ const char *datadir_path(const struct datadir *d);
 /* Borrows; ascending. */
 const uint64_t *datadir_shards(const struct datadir *d, size_t *ret_n);
 bool datadir_has_shard(const struct datadir *d, uint64_t shard);
-/* Makes and lists a new shard. Return: 0; -EEXIST. */
+/* Makes and lists a new shard. Return: 0; -EEXIST; -EMFILE as many are listed as can be; -EIO, -ENOSPC, …: it is not
+ * listed, and may be tried again. */
 int datadir_create_shard(struct datadir *d, uint64_t shard);
 /* "PATH/shard-N"; returns new string. */
 char *datadir_shard_path(const struct datadir *d, uint64_t shard);
