@@ -75,7 +75,8 @@ struct producer_config {
         enum producer_partitioner partitioner;
         uint32_t (*pick)(void *userdata, const void *key, size_t key_size, uint32_t n_partitions);
         void *pick_userdata;
-        /* Called from the loop, and from producer_free() never. Must not call the producer. */
+        /* Called from the loop, and from producer_flush() where memory is short; never from producer_free(). Must not
+         * call the producer. */
         void (*on_delivery)(const struct producer_delivery *d, void *userdata);
         void *userdata;
 };
@@ -123,7 +124,8 @@ DEFINE_CLEANUP(struct producer *, producer_free)
  *
  * Return: 1 taken, and a batch was sealed by it (there is something to write or read: run the loop); 0 taken; -EAGAIN the
  * buffer is full, or the topic's partitions are being asked for: run the loop and try again; -EMSGSIZE over
- * MESSAGE_BYTES_MAX, or over what an atomic request holds; -EINVAL no topic's name; -ENXIO no such partition; -ENOENT no
+ * MESSAGE_BYTES_MAX, or over what an atomic request holds (which has failed then, up to the next flush, where the
+ * caller cannot do without the message); -EINVAL no topic's name; -ENXIO no such partition; -ENOENT no
  * such topic, and other answers of the node: producer_error() says it in words; -ENOMEM.
  */
 int producer_append(struct producer *p, const struct producer_message *m);
