@@ -26,6 +26,14 @@
 #define SILENCE_USEC_MAX (5 * USEC_PER_SEC)
 #define LOCAL_UID 1000u
 
+const struct sim_net_config sim_net_config_default = {
+        .latency_min_usec = 10,
+        .latency_max_usec = 300,
+        .spike_usec = 50 * USEC_PER_MSEC,
+        .window_bytes = 128 * 1024,
+        .crumbs_per_million = 2000,
+};
+
 struct chunk {
         struct list link;
         usec_t arrival_usec;
@@ -348,11 +356,7 @@ void sim_stream_want(struct io_stream *stream, unsigned events) {
 void sim_net_init(struct sim_net *n, uint64_t seed, struct sim_trace *trace) {
         *n = (struct sim_net) {
                 .trace = trace,
-                .config = { .latency_min_usec = 10,
-                            .latency_max_usec = 300,
-                            .spike_usec = 50 * USEC_PER_MSEC,
-                            .window_bytes = 128 * 1024,
-                            .crumbs_per_million = 2000 },
+                .config = sim_net_config_default,
         };
         random_init(&n->random, seed);
         list_init(&n->listeners);

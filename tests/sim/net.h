@@ -30,6 +30,9 @@ struct sim_net_config {
         unsigned crumbs_per_million; /* writes that arrive, and reads that get, a few bytes at a time */
 };
 
+/* A decent local network. */
+extern const struct sim_net_config sim_net_config_default;
+
 struct sim_net {
         usec_t now_usec; /* the world's: who runs the net moves it */
         struct random random;

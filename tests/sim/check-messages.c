@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Checkers acknowledged, invented, dense, order, twice and agree.
+ *
+ * I1: place[] of a partition has, for each offset that anybody spoke of, the number of its message.
+ */
+
+#include "tests/sim/check-messages.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "tests/sim/image.h"
+
+#define MAGIC UINT64_C(0x314d4953514d5244) /* "DRMQSIM1" */
+#define NOBODY UINT64_MAX
+#define OFFSETS_MAX (UINT64_C(1) << 32)
+
+enum outcome {
+        SENT,
+        UNMADE,
+        ACKNOWLEDGED,
+        FAILED,
+};
+
+struct message {
+        enum outcome outcome;
+        unsigned producer, topic, partition;
+        size_t size;
+        uint64_t offset; /* ACKNOWLEDGED: as it was said; else where it was read */
+        bool is_read;
+};
+
+struct partition {
+        unsigned topic, number;
+        uint64_t *place; /* I1 */
+        uint64_t n, n_allocated;
+};
+
+struct sim_messages {
+        struct sim_verdict *verdict;
+        struct message *messages;
+        uint64_t n, n_allocated;
+        struct partition *partitions;
+        size_t n_partitions;
+        bool *refused; /* by topic */
+        size_t n_refused;
+        uint64_t n_acknowledged, n_read;
+};
+
+int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret) {
+        struct sim_messages *m = must(calloc(1, sizeof(*m)));
+
+        m->verdict = verdict;
+        *ret = m;
+        return 0;
+}
+
+struct sim_messages *sim_messages_free(struct sim_messages *m) {
+        if (!m)
+                return NULL;
+
+        for (size_t i = 0; i < m->n_partitions; i++)
+                free(m->partitions[i].place);
+        free(m->partitions);
+        free(m->messages);
+        free(m->refused);
+        free(m);
+        return NULL;
+}
+
+static void fill_value(uint64_t number, uint8_t *value, size_t size) {
+        struct random random;
+
+        le64_store(value, MAGIC);
+        le64_store(value + 8, number);
+        random_init(&random, number);
+        random_bytes(&random, value + SIM_VALUE_BYTES_MIN, size - SIM_VALUE_BYTES_MIN);
+}
+
+uint64_t sim_messages_make(
+        struct sim_messages *m, unsigned producer, unsigned topic, size_t size, uint8_t *value) {
+
+        assert(size >= SIM_VALUE_BYTES_MIN);
+
+        if (m->n == m->n_allocated) {
+                m->n_allocated = MAX(m->n_allocated * 2, UINT64_C(1024));
+                m->messages = must(realloc(m->messages, m->n_allocated * sizeof(*m->messages)));
+        }
+
+        fill_value(m->n, value, size);
+        m->messages[m->n] = (struct message) { .producer = producer, .topic = topic, .size = size };
+        return m->n++;
+}
+
+void sim_messages_unmake(struct sim_messages *m, uint64_t number) {
+        m->messages[number].outcome = UNMADE;
+}
+
+/* The message at a place, to be read or set. */
+static uint64_t *find_place(struct sim_messages *m, unsigned topic, unsigned number, uint64_t offset) {
+        struct partition *p = NULL;
+
+        for (size_t i = 0; i < m->n_partitions && !p; i++)
+                if (m->partitions[i].topic == topic && m->partitions[i].number == number)
+                        p = m->partitions + i;
+
+        if (!p) {
+                m->partitions = must(realloc(m->partitions, (m->n_partitions + 1) * sizeof(*m->partitions)));
+                p = m->partitions + m->n_partitions++;
+                *p = (struct partition) { .topic = topic, .number = number };
+        }
+
+        if (offset >= p->n_allocated) {
+                uint64_t n = MAX(offset + 1, p->n_allocated * 2);
+
+                p->place = must(realloc(p->place, n * sizeof(*p->place)));
+                for (uint64_t i = p->n_allocated; i < n; i++)
+                        p->place[i] = NOBODY;
+                p->n_allocated = n;
+        }
+        p->n = MAX(p->n, offset + 1);
+        return p->place + offset;
+}
+
+/* Notes that a message is at an offset, and says what contradicts that. */
+static void put(struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset) {
+        struct message *message = m->messages + number;
+        bool is_placed = message->is_read || message->outcome == ACKNOWLEDGED;
+        uint64_t *place;
+
+        if (offset >= OFFSETS_MAX) {
+                sim_violation(m->verdict,
+                              "dense",
+                              "message %" PRIu64 " of topic %u partition %u is at offset %" PRIu64,
+                              number,
+                              topic,
+                              partition,
+                              offset);
+                return;
+        }
+
+        place = find_place(m, topic, partition, offset);
+        if (*place != NOBODY && *place != number)
+                sim_violation(m->verdict,
+                              "agree",
+                              "offset %" PRIu64 " of topic %u partition %u has message %" PRIu64
+                              ", and had message %" PRIu64 "%s",
+                              offset,
+                              topic,
+                              partition,
+                              number,
+                              *place,
+                              m->messages[*place].outcome == ACKNOWLEDGED ? ", acknowledged" : "");
+        else if (is_placed && (message->partition != partition || message->offset != offset))
+                sim_violation(m->verdict,
+                              "twice",
+                              "message %" PRIu64 " of topic %u is at partition %u offset %" PRIu64
+                              " and at partition %u offset %" PRIu64,
+                              number,
+                              topic,
+                              message->partition,
+                              message->offset,
+                              partition,
+                              offset);
+
+        *place = number;
+        message->partition = partition;
+        message->offset = offset;
+}
+
+void sim_messages_on_acknowledged(
+        struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset) {
+
+        put(m, number, topic, partition, offset);
+        m->messages[number].outcome = ACKNOWLEDGED;
+        m->n_acknowledged++;
+}
+
+void sim_messages_on_failed(struct sim_messages *m, uint64_t number) {
+        m->messages[number].outcome = FAILED;
+}
+
+void sim_messages_on_read(struct sim_messages *m,
+                          unsigned topic,
+                          unsigned partition,
+                          uint64_t offset,
+                          const uint8_t *value,
+                          size_t size) {
+
+        uint64_t number = NOBODY;
+        bool is_ours = false;
+
+        if (value && size >= SIM_VALUE_BYTES_MIN && le64_load(value) == MAGIC) {
+                number = le64_load(value + 8);
+                is_ours = number < m->n && m->messages[number].topic == topic &&
+                          m->messages[number].outcome != UNMADE && m->messages[number].size == size;
+        }
+        if (is_ours) {
+                uint8_t *expected = must(malloc(size));
+
+                fill_value(number, expected, size);
+                is_ours = memcmp(value, expected, size) == 0;
+                free(expected);
+        }
+        if (!is_ours) {
+                sim_violation(m->verdict,
+                              "invented",
+                              "topic %u partition %u offset %" PRIu64 " holds %zu bytes that nobody sent there (%" PRId64 ")",
+                              topic,
+                              partition,
+                              offset,
+                              size,
+                              (int64_t) number);
+                return;
+        }
+
+        put(m, number, topic, partition, offset);
+        m->messages[number].is_read = true;
+        m->n_read++;
+}
+
+void sim_messages_on_refused(struct sim_messages *m, unsigned topic) {
+        if (topic >= m->n_refused) {
+                m->refused = must(realloc(m->refused, (topic + 1) * sizeof(*m->refused)));
+                memset(m->refused + m->n_refused, 0, (topic + 1 - m->n_refused) * sizeof(*m->refused));
+                m->n_refused = topic + 1;
+        }
+        m->refused[topic] = true;
+}
+
+static bool is_refused(const struct sim_messages *m, unsigned topic) {
+        return topic < m->n_refused && m->refused[topic];
+}
+
+/* The last message of each producer that a partition has shown. */
+struct last {
+        unsigned producer;
+        uint64_t number;
+};
+
+static void judge_partition(struct sim_messages *m, const struct partition *p) {
+        struct last *last = NULL;
+        size_t n_last = 0;
+
+        for (uint64_t offset = 0; offset < p->n; offset++) {
+                const struct message *message;
+                size_t i = 0;
+
+                if (p->place[offset] == NOBODY || !m->messages[p->place[offset]].is_read) {
+                        if (!is_refused(m, p->topic) && p->place[offset] == NOBODY)
+                                sim_violation(m->verdict,
+                                              "dense",
+                                              "topic %u partition %u has nothing at offset %" PRIu64 " of %" PRIu64,
+                                              p->topic,
+                                              p->number,
+                                              offset,
+                                              p->n);
+                        continue;
+                }
+
+                message = m->messages + p->place[offset];
+                while (i < n_last && last[i].producer != message->producer)
+                        i++;
+                if (i == n_last) {
+                        last = must(realloc(last, (n_last + 1) * sizeof(*last)));
+                        last[n_last++].producer = message->producer;
+                } else if (last[i].number > p->place[offset])
+                        sim_violation(m->verdict,
+                                      "order",
+                                      "topic %u partition %u: message %" PRIu64 " of producer %u is behind message %" PRIu64,
+                                      p->topic,
+                                      p->number,
+                                      p->place[offset],
+                                      message->producer,
+                                      last[i].number);
+                last[i].number = p->place[offset];
+        }
+
+        free(last);
+}
+
+void sim_messages_judge(struct sim_messages *m) {
+        for (uint64_t i = 0; i < m->n; i++) {
+                const struct message *message = m->messages + i;
+
+                if (message->outcome == ACKNOWLEDGED && !message->is_read && !is_refused(m, message->topic))
+                        sim_violation(m->verdict,
+                                      "acknowledged",
+                                      "message %" PRIu64 " was acknowledged at topic %u partition %u offset %" PRIu64
+                                      " and is not there",
+                                      i,
+                                      message->topic,
+                                      message->partition,
+                                      message->offset);
+        }
+        for (size_t i = 0; i < m->n_partitions; i++)
+                judge_partition(m, m->partitions + i);
+}
+
+uint64_t sim_messages_n_acknowledged(const struct sim_messages *m) {
+        return m->n_acknowledged;
+}
+
+uint64_t sim_messages_n_read(const struct sim_messages *m) {
+        return m->n_read;
+}
+
+uint64_t sim_messages_n_made(const struct sim_messages *m) {
+        return m->n;
+}

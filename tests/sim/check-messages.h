@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * All messages of a run: what was given to producers, what was acknowledged, what was read where. A message's value
+ * holds its number, and bytes that follow from it, so that whatever is read can be told from what was sent.
+ */
+
+#include "tests/sim/check.h"
+
+struct sim_messages;
+
+#define SIM_VALUE_BYTES_MIN 16u
+
+int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret);
+struct sim_messages *sim_messages_free(struct sim_messages *m);
+DEFINE_CLEANUP(struct sim_messages *, sim_messages_free)
+
+/**
+ * sim_messages_make() - a new message
+ * @producer: who sends it: order holds among the messages of one
+ * @topic: number
+ * @size: bytes of its value, SIM_VALUE_BYTES_MIN at least
+ * @value: @size bytes, filled in
+ *
+ * Return: its number.
+ */
+uint64_t sim_messages_make(
+        struct sim_messages *m, unsigned producer, unsigned topic, size_t size, uint8_t *value);
+/* The producer did not take it: it was never sent. */
+void sim_messages_unmake(struct sim_messages *m, uint64_t number);
+void sim_messages_on_acknowledged(
+        struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset);
+/* It may be in the log or not. */
+void sim_messages_on_failed(struct sim_messages *m, uint64_t number);
+/* @value is what a reader got at that place. */
+void sim_messages_on_read(struct sim_messages *m,
+                          unsigned topic,
+                          unsigned partition,
+                          uint64_t offset,
+                          const uint8_t *value,
+                          size_t size);
+/* Somebody was told that something in this topic cannot be read: from now on what is not seen there counts as refused,
+ * not as lost. */
+void sim_messages_on_refused(struct sim_messages *m, unsigned topic);
+
+/* When all has been read: is all there that must be? */
+void sim_messages_judge(struct sim_messages *m);
+
+uint64_t sim_messages_n_acknowledged(const struct sim_messages *m);
+uint64_t sim_messages_n_read(const struct sim_messages *m);
+uint64_t sim_messages_n_made(const struct sim_messages *m);

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One run; checkers live, leak and (after a stop in good order) start. */
+
+#include "tests/sim/run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "tests/sim/nemesis.h"
+
+#define READ_BACK_READERS 2u
+/* Without faults everything comes to its end within this. */
+#define LIVE_USEC (180 * USEC_PER_SEC)
+/* More events than this without an end: something spins. */
+#define EVENTS_MAX UINT64_C(30000000)
+
+struct run {
+        struct sim_verdict *verdict;
+        struct sim_world *world;
+        struct random random;
+        struct sim_server server;
+        struct sim_clients clients;
+        struct sim_sender senders[SIM_SENDERS_MAX];
+        unsigned n_senders;
+        struct sim_reader readers[SIM_READERS_MAX];
+        unsigned n_readers;
+        struct sim_nemesis nemesis;
+        bool has_nemesis;
+        uint64_t n_events;
+};
+
+static uint64_t pick(struct random *r, const uint64_t *values, size_t n) {
+        return values[random_below(r, n)];
+}
+
+#define PICK(r, ...) pick((r), (const uint64_t[]) { __VA_ARGS__ }, sizeof((uint64_t[]) { __VA_ARGS__ }) / sizeof(uint64_t))
+
+/* ---- What kind of run it is ---- */
+
+static void set_up_server(struct run *run) {
+        struct random *r = &run->random;
+        struct broker_config *c = &run->server.config;
+
+        sim_server_init(&run->server, run->world, run->verdict, random_u64(r));
+        c->auto_create = true;
+        c->default_partitions = (uint32_t) random_between(r, 1, 4);
+        c->segment_bytes = PICK(r, 1 << 20, 1 << 20, 2 << 20);
+        c->checkpoint_bytes = PICK(r, 16 << 10, 64 << 10, 256 << 10, 16 << 20);
+        c->request_budget_bytes = PICK(r, 1 << 20, REQUEST_BUDGET_BYTES_DEFAULT);
+        c->fetch_budget_bytes = PICK(r, 1 << 20, FETCH_BUDGET_BYTES_DEFAULT);
+}
+
+static void set_up_sender(struct run *run, struct sim_sender *s) {
+        struct random *r = &run->random;
+
+        *s = (struct sim_sender) {
+                .all = &run->clients,
+                .config = PRODUCER_CONFIG_DEFAULT,
+                .value_bytes_max = PICK(r, 100, 2000, 20000, 100000),
+                .burst_max = (unsigned) PICK(r, 1, 5, 40),
+                .pause_max_usec = PICK(r, 2000, 20000, 100000),
+                .keys = (unsigned) PICK(r, 0, 3, 100),
+        };
+        random_init(&s->random, random_u64(r));
+        s->config.acks = random_chance(r, 1, 6) ? PRODUCER_ACKS_LEADER : PRODUCER_ACKS_ALL;
+        s->config.codec = (enum codec) random_below(r, 5);
+        s->config.level = CODEC_LEVEL_DEFAULT;
+        s->config.linger_usec = PICK(r, 0, 1000, 5000, 50000);
+        s->config.batch_bytes = PICK(r, 2000, 16 << 10, 256 << 10);
+        s->config.timeout_usec = PICK(r, 3 * USEC_PER_SEC, 30 * USEC_PER_SEC, 30 * USEC_PER_SEC);
+        s->config.partitioner = (enum producer_partitioner) random_below(r, PRODUCER_CALLBACK);
+}
+
+static void set_up_reader(struct run *run, struct sim_reader *reader, unsigned number) {
+        struct random *r = &run->random;
+
+        *reader = (struct sim_reader) {
+                .all = &run->clients,
+                .config = CONSUMER_CONFIG_DEFAULT,
+                .group = random_chance(r, 2, 3) ? number : 0,
+                .pause_max_usec = PICK(r, 2000, 20000, 200000),
+                .take_max = (unsigned) PICK(r, 10, 1000),
+        };
+        (void) snprintf(reader->name, sizeof(reader->name), "reader-%u", number);
+        random_init(&reader->random, random_u64(r));
+        reader->config.fetch_bytes = PICK(r, 10000, 1 << 20);
+        reader->config.buffer_bytes = PICK(r, 100000, 8 << 20);
+}
+
+static void set_up(struct run *run, uint64_t seed) {
+        random_init(&run->random, seed);
+        (void) sim_world_new(random_u64(&run->random), run->verdict->trace, &run->world);
+        set_up_server(run);
+
+        run->clients = (struct sim_clients) {
+                .world = run->world,
+                .verdict = run->verdict,
+                .n_topics = (unsigned) random_between(&run->random, 1, 4),
+                .may_find_damage = random_chance(&run->random, 1, 5),
+        };
+        (void) sim_messages_new(run->verdict, &run->clients.messages);
+        (void) sim_positions_new(run->verdict, &run->clients.positions);
+
+        run->n_senders = (unsigned) random_between(&run->random, 1, SIM_SENDERS_MAX);
+        for (unsigned i = 0; i < run->n_senders; i++)
+                set_up_sender(run, run->senders + i);
+        run->n_readers = (unsigned) random_between(&run->random, 1, SIM_READERS_MAX);
+        for (unsigned i = 0; i < run->n_readers; i++)
+                set_up_reader(run, run->readers + i, i + 1);
+
+        run->nemesis = (struct sim_nemesis) {
+                .world = run->world,
+                .server = &run->server,
+                .senders = run->senders,
+                .n_senders = run->n_senders,
+                .readers = run->readers,
+                .n_readers = run->n_readers,
+                .allows_damage = run->clients.may_find_damage,
+        };
+        sim_nemesis_init(&run->nemesis, random_u64(&run->random));
+}
+
+static void tear_down(struct run *run) {
+        for (unsigned i = 0; i < run->n_senders; i++)
+                sim_sender_kill(run->senders + i);
+        for (unsigned i = 0; i < run->n_readers; i++)
+                sim_reader_kill(run->readers + i);
+        sim_server_done(&run->server);
+        sim_messages_free(run->clients.messages);
+        sim_positions_free(run->clients.positions);
+        sim_world_free(run->world);
+}
+
+/* ---- Running ---- */
+
+/* One event, or what is due at @until. Return: whether to go on. */
+static bool step(struct run *run, usec_t until) {
+        usec_t next = MIN(until, sim_server_next_usec(&run->server));
+
+        if (run->verdict->checker)
+                return false;
+        if (++run->n_events > EVENTS_MAX) {
+                sim_violation(run->verdict, "live", "%" PRIu64 " events and no end", EVENTS_MAX);
+                return false;
+        }
+
+        if (run->has_nemesis)
+                next = MIN(next, sim_nemesis_next_usec(&run->nemesis));
+        (void) sim_world_step(run->world, MAX(next, sim_world_now(run->world)));
+        sim_server_settle(&run->server);
+        if (run->has_nemesis)
+                sim_nemesis_settle(&run->nemesis);
+        return sim_world_now(run->world) < until;
+}
+
+/* Runs until @is_done, LIVE_USEC at most. Return: whether it came to that. */
+static bool run_until(struct run *run, bool (*is_done)(struct run *run), const char *what) {
+        usec_t until = sim_world_now(run->world) + LIVE_USEC;
+
+        while (!is_done(run)) {
+                if (!step(run, until)) {
+                        if (!run->clients.may_find_damage)
+                                sim_violation(run->verdict, "live", "without faults it should have come to this: %s", what);
+                        return false;
+                }
+                if (run->server.is_wrecked)
+                        return false;
+        }
+
+        return !run->verdict->checker;
+}
+
+static bool senders_are_done(struct run *run) {
+        for (unsigned i = 0; i < run->n_senders; i++)
+                if (!sim_sender_is_done(run->senders + i))
+                        return false;
+        return true;
+}
+
+static bool server_is_ready(struct run *run) {
+        return run->server.is_ready;
+}
+
+static bool server_is_down(struct run *run) {
+        return !run->server.process;
+}
+
+static bool readers_are_done(struct run *run) {
+        for (unsigned i = 0; i < run->n_readers; i++)
+                if (!sim_reader_is_done(run->readers + i) && !run->readers[i].has_failed)
+                        return false;
+        return true;
+}
+
+/* Everything from the beginning, by readers of its own. */
+static void read_back(struct run *run) {
+        for (unsigned i = 0; i < run->n_readers; i++)
+                sim_reader_kill(run->readers + i);
+
+        run->n_readers = READ_BACK_READERS;
+        for (unsigned i = 0; i < run->n_readers; i++) {
+                set_up_reader(run, run->readers + i, i + 10);
+                run->readers[i].group = 0;
+                run->readers[i].config.stop_at_end = true;
+                run->readers[i].config.wait_for_topic = false;
+                sim_reader_start(run->readers + i);
+        }
+
+        if (run_until(run, readers_are_done, "all is read"))
+                sim_messages_judge(run->clients.messages);
+}
+
+/* A stop in good order, and a start that has nothing to replay. */
+static void stop_and_start(struct run *run) {
+        struct broker_summary summary;
+
+        sim_server_stop(&run->server);
+        if (!run_until(run, server_is_down, "the broker has stopped"))
+                return;
+        if (!run_until(run, server_is_ready, "the broker is ready"))
+                return;
+
+        broker_summary(run->server.broker, &summary);
+        if (summary.n_replayed > 0 && !run->clients.may_find_damage)
+                sim_violation(run->verdict,
+                              "start",
+                              "after a stop in good order %" PRIu64 " entries were replayed",
+                              summary.n_replayed);
+}
+
+static void run_all(struct run *run, usec_t fault_usec) {
+        sim_server_start(&run->server);
+        for (unsigned i = 0; i < run->n_senders; i++)
+                sim_sender_start(run->senders + i);
+        for (unsigned i = 0; i < run->n_readers; i++)
+                sim_reader_start(run->readers + i);
+
+        run->has_nemesis = true;
+        while (step(run, fault_usec))
+                ;
+        run->has_nemesis = false;
+        sim_nemesis_heal(&run->nemesis);
+        sim_disk_crash_at(run->server.disk, 0);
+        sim_trace(run->verdict->trace, "no more faults");
+
+        for (unsigned i = 0; i < run->n_senders; i++)
+                sim_sender_stop(run->senders + i);
+        if (!run_until(run, senders_are_done, "all that was sent has an outcome"))
+                return;
+        if (!run_until(run, server_is_ready, "the broker is ready"))
+                return;
+
+        sim_server_end(&run->server, /* power_cut= */ random_chance(&run->random, 2, 3), USEC_PER_MSEC);
+        if (!run_until(run, server_is_ready, "the broker is ready"))
+                return;
+        read_back(run);
+        stop_and_start(run);
+}
+
+void sim_run(const struct sim_run_options *o, struct sim_run_result *ret) {
+        struct sim_trace trace;
+        struct run run = { .verdict = &ret->verdict };
+        size_t bytes_before = mem_bytes();
+
+        *ret = (struct sim_run_result) {};
+        sim_trace_init(&trace, o->is_printed);
+        ret->verdict.trace = &trace;
+
+        set_up(&run, o->seed);
+        run_all(&run, o->fault_usec);
+        ret->simulated_usec = sim_world_now(run.world);
+        ret->n_sent = sim_messages_n_made(run.clients.messages);
+        ret->n_acknowledged = sim_messages_n_acknowledged(run.clients.messages);
+        ret->n_read = sim_messages_n_read(run.clients.messages);
+        tear_down(&run);
+
+        if (mem_bytes() != bytes_before)
+                sim_violation(&ret->verdict,
+                              "leak",
+                              "%zd bytes are still held when all are gone",
+                              (ssize_t) (mem_bytes() - bytes_before));
+        ret->hash = trace.hash;
+        ret->n_lines = trace.n_lines;
+        ret->verdict.trace = NULL;
+}
