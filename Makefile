@@ -282,7 +282,7 @@ ifneq ($(shared_lib),)
 	ln -sf libdrmq.so.0 $(DESTDIR)$(LIBDIR)/libdrmq.so
 	install -m 644 lib/drmq.h $(DESTDIR)$(INCLUDEDIR)/
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
-	  lib/libdrmq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/drmq.pc
+	  lib/libdrmq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libdrmq.pc
 endif
 	for page in $(wildcard man/*.[1-8]); do \
 	  install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
