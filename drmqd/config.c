@@ -19,28 +19,19 @@ struct key {
         size_t member;
         uint64_t min, max;
         const char *default_text;
-        const char *help;
 };
 
 #define MEMBER(m) offsetof(struct config, m)
 
 static const struct key keys[] = {
-        { "topics.auto_create", KEY_BOOL, MEMBER(auto_create), 0, 1, "yes",
-          "make a topic when it is first sent to" },
-        { "topics.partitions", KEY_COUNT, MEMBER(default_partitions), 1, 10000, "1",
-          "partitions of a topic that is made without a number" },
-        { "log.segment_size", KEY_SIZE, MEMBER(segment_bytes), SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, "64M",
-          "size of a segment file" },
-        { "log.checkpoint_size", KEY_SIZE, MEMBER(checkpoint_bytes), UINT64_C(1) << 20, UINT64_C(1) << 40, "128M",
-          "log written between two checkpoints" },
-        { "limits.request_bytes", KEY_SIZE, MEMBER(request_bytes), UINT64_C(17) << 20, UINT64_C(1) << 40, "48M",
-          "unanswered requests of all connections" },
-        { "limits.fetch_bytes", KEY_SIZE, MEMBER(fetch_bytes), UINT64_C(1) << 20, UINT64_C(1) << 40, "32M",
-          "answers to fetches of all connections" },
-        { "limits.connections", KEY_COUNT, MEMBER(connections), 1, 1000000, "10000",
-          "connections at once" },
-        { "limits.idle", KEY_DURATION, MEMBER(idle_usec), USEC_PER_MSEC * 100, USEC_PER_DAY, "30s",
-          "end of a connection that stops in half a frame" },
+        { "topics.auto_create", KEY_BOOL, MEMBER(auto_create), 0, 1, "yes" },
+        { "topics.partitions", KEY_COUNT, MEMBER(default_partitions), 1, 10000, "1" },
+        { "log.segment_size", KEY_SIZE, MEMBER(segment_bytes), SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, "64M" },
+        { "log.checkpoint_size", KEY_SIZE, MEMBER(checkpoint_bytes), UINT64_C(1) << 20, UINT64_C(1) << 40, "128M" },
+        { "limits.request_bytes", KEY_SIZE, MEMBER(request_bytes), UINT64_C(17) << 20, UINT64_C(1) << 40, "48M" },
+        { "limits.fetch_bytes", KEY_SIZE, MEMBER(fetch_bytes), UINT64_C(1) << 20, UINT64_C(1) << 40, "32M" },
+        { "limits.connections", KEY_COUNT, MEMBER(connections), 1, 1000000, "10000" },
+        { "limits.idle", KEY_DURATION, MEMBER(idle_usec), USEC_PER_MSEC * 100, USEC_PER_DAY, "30s" },
 };
 
 void config_init(struct config *c) {
@@ -126,9 +117,4 @@ int config_set(struct config *c, const char *assignment, char **reterr_why) {
         *reterr_why = mem_asprintf(
                 "There is no key %.*s", (int) (equals - assignment), assignment);
         return -EINVAL;
-}
-
-void config_print_keys(FILE *f) {
-        for (size_t i = 0; i < ELEMENTSOF(keys); i++)
-                fprintf(f, "  %-22s %-6s %s\n", keys[i].name, keys[i].default_text, keys[i].help);
 }

@@ -6,13 +6,12 @@
  * default and a range; drmqd(8) lists them.
  */
 
-#include <stdio.h>
-
 #include "base/macro.h"
 #include "base/parse.h"
 #include "base/time.h"
 
 #define LISTEN_MAX 16u
+#define DEFAULT_PORT 9092u
 
 struct config {
         char *node_name;  /* NULL: "node" and the node's number */
@@ -43,5 +42,3 @@ void config_done(struct config *c);
  * Return: 0; -EINVAL; -ENOMEM.
  */
 int config_set(struct config *c, const char *assignment, char **reterr_why);
-/* A line per key: name, default, meaning. */
-void config_print_keys(FILE *f);

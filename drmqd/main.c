@@ -1,67 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* drmqd: options, then shell_run(). */
-#include <getopt.h>
+/* drmqd: options, then shell_run(). Exit statuses as in sysexits(3). */
 #include <inttypes.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <sysexits.h>
 
 #include "base/alloc.h"
 #include "base/bug.h"
 #include "base/logging.h"
+#include "cli/options.h"
 #include "drmqd/shell.h"
 #include "loop/journal.h"
 
+enum {
+        OPTION_NODE = OPTION_LONG(0),
+        OPTION_NODE_ID = OPTION_LONG(1),
+        OPTION_DATA_DIR = OPTION_LONG(2),
+        OPTION_PORT = OPTION_LONG(3),
+        OPTION_LISTEN = OPTION_LONG(4),
+        OPTION_ADVERTISE = OPTION_LONG(5),
+        OPTION_SET = OPTION_LONG(6),
+        OPTION_DEBUG = OPTION_LONG(7),
+        OPTION_PLANT = OPTION_LONG(8),
+};
+
+static const struct option_spec option_specs[] = {
+        { OPTION_NODE, "node", "NAME", "name of the node (default: node1)", false },
+        { OPTION_NODE_ID, "node-id", "N", "number of the node (default: what the directory says, or 1)", false },
+        { OPTION_DATA_DIR, "data-dir", "DIR", "where the log is (default: /var/lib/drmq/NAME)", false },
+        { OPTION_PORT, "port", "N", "listen on 127.0.0.1:N (default: 9092; 0 takes a free one)", false },
+        { OPTION_LISTEN, "listen", "ADDRESS", "listen on HOST:PORT or unix:PATH; may be repeated", false },
+        { OPTION_ADVERTISE, "advertise", "ADDRESS", "what clients are told to connect to", false },
+        { OPTION_SET, "set", "KEY=VALUE", "set a configuration key; may be repeated", false },
+        { OPTION_DEBUG, "debug", NULL, "log debug messages too", false },
+#ifdef DRMQ_PLANTED_BUGS
+        { OPTION_PLANT, "plant", "BUG", "switch a planted bug on: this build is for tests", false },
+#endif
+        OPTIONS_COMMON,
+};
+
+static const struct program program = {
+        .name = "drmqd",
+        .usage = "[OPTION]...",
+        .summary = "The daemon of DRMQ, a reliable message queue: one node.",
+        .options = option_specs,
+        .n_options = ELEMENTSOF(option_specs),
+        .footer = "drmqd(8) lists the keys that --set takes.",
+};
+
 static struct config arg_config;
 
-static void help(void) {
-        printf("drmqd [OPTION]...\n\n"
-               "The daemon of DRMQ, a distributed, reliable message queue: one node.\n\n"
-               "  -h, --help              Show this help\n"
-               "      --version           Show the version\n"
-               "      --node NAME         Name of the node (default: node1)\n"
-               "      --node-id N         Number of the node (default: the directory's, or 1)\n"
-               "      --data-dir DIR      Where the log is (default: /var/lib/drmq/NAME)\n"
-               "      --port N            Listen on 127.0.0.1:N (default: 9092; 0: a free one)\n"
-               "      --listen ADDRESS    Listen on HOST:PORT or unix:PATH; may be repeated\n"
-               "      --advertise ADDRESS What clients are told to connect to\n"
-               "      --set KEY=VALUE     Set a key; may be repeated\n"
-               "      --debug             Log debug messages too\n"
-#ifdef DRMQ_PLANTED_BUGS
-               "      --plant BUG         Switch a planted bug on (this is a test build)\n"
-#endif
-               "\nKeys, with their defaults:\n");
-        config_print_keys(stdout);
-        printf("\nSee drmqd(8).\n");
-}
-
-static int usage_error(const char *what, const char *value) {
-        log_error("%s: \"%s\"", what, value);
-        fprintf(stderr, "Try 'drmqd --help'.\n");
-        return -EX_USAGE;
-}
-
-static int add_listen(const char *text, bool is_port) {
-        _cleanup_(mem_freep) char *full = NULL;
-        struct config *c = &arg_config;
+static int parse_address_option(const struct options *o, const char *value, bool is_port, struct address *ret) {
+        _cleanup_(mem_freep) char *local = NULL;
         uint64_t port;
         int r;
 
-        if (c->n_listen >= LISTEN_MAX)
-                return usage_error("Too many addresses to listen on", text);
         if (is_port) {
-                r = parse_uint64_range(text, 0, UINT16_MAX, &port);
+                r = options_uint(o, value, 0, UINT16_MAX, &port);
                 if (r < 0)
-                        return usage_error("Not a port", text);
-                full = mem_asprintf("127.0.0.1:%s", text);
-                if (!full)
+                        return r;
+                local = mem_asprintf("127.0.0.1:%" PRIu64, port);
+                if (!local)
                         return log_oom();
-                text = full;
+                value = local;
         }
 
-        r = parse_address(text, 9092, &c->listen[c->n_listen]);
+        r = parse_address(value, DEFAULT_PORT, ret);
+        if (r == -ENOMEM)
+                return log_oom();
+        return r < 0 ? options_error(o, "Not an address (HOST:PORT or unix:PATH): \"%s\"", value) : 0;
+}
+
+static int add_listen(const struct options *o, const char *value, bool is_port) {
+        struct config *c = &arg_config;
+        int r;
+
+        if (c->n_listen >= LISTEN_MAX)
+                return options_error(o, "More than %u addresses to listen on", LISTEN_MAX);
+
+        r = parse_address_option(o, value, is_port, &c->listen[c->n_listen]);
         if (r < 0)
-                return usage_error("Not an address (HOST:PORT or unix:PATH)", text);
+                return r;
         c->n_listen++;
         return 0;
 }
@@ -76,98 +94,91 @@ static int set_string(char **s, const char *value) {
         return 0;
 }
 
-/* Return: 1 go on; 0 done; negative: an exit status. */
-static int parse_argv(int argc, char **argv) {
-        enum { OPT_VERSION = 0x100, OPT_NODE, OPT_NODE_ID, OPT_DATA_DIR, OPT_PORT, OPT_LISTEN, OPT_ADVERTISE, OPT_SET,
-               OPT_DEBUG, OPT_PLANT };
-        static const struct option options[] = {
-                { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, OPT_VERSION },
-                { "node", required_argument, NULL, OPT_NODE },
-                { "node-id", required_argument, NULL, OPT_NODE_ID },
-                { "data-dir", required_argument, NULL, OPT_DATA_DIR },
-                { "port", required_argument, NULL, OPT_PORT },
-                { "listen", required_argument, NULL, OPT_LISTEN },
-                { "advertise", required_argument, NULL, OPT_ADVERTISE },
-                { "set", required_argument, NULL, OPT_SET },
-                { "debug", no_argument, NULL, OPT_DEBUG },
-#ifdef DRMQ_PLANTED_BUGS
-                { "plant", required_argument, NULL, OPT_PLANT },
-#endif
-                {},
-        };
-        struct config *c = &arg_config;
-        int o, r = 0;
+static int set_key(const struct options *o, const char *value) {
+        _cleanup_(mem_freep) char *why = NULL;
+        int r;
 
-        while ((o = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-                _cleanup_(mem_freep) char *why = NULL;
-                struct address advertised = {};
-
-                switch (o) {
-                case 'h':
-                        help();
-                        return 0;
-                case OPT_VERSION:
-                        puts("drmqd " DRMQ_VERSION);
-                        return 0;
-                case OPT_NODE:
-                        if (!topic_name_is_valid(optarg))
-                                return usage_error("Not a name for a node", optarg);
-                        r = set_string(&c->node_name, optarg);
-                        break;
-                case OPT_NODE_ID:
-                        if (parse_uint64_range(optarg, 1, INT32_MAX, &c->node_id) < 0)
-                                return usage_error("Not a node's number (1 to 2147483647)", optarg);
-                        break;
-                case OPT_DATA_DIR:
-                        if (optarg[0] == '\0')
-                                return usage_error("Not a data directory", optarg);
-                        r = set_string(&c->data_dir, optarg);
-                        break;
-                case OPT_PORT:
-                case OPT_LISTEN:
-                        r = add_listen(optarg, o == OPT_PORT);
-                        break;
-                case OPT_ADVERTISE:
-                        r = parse_address(optarg, 9092, &advertised);
-                        if (r < 0)
-                                return usage_error("Not an address", optarg);
-                        address_done(&advertised);
-                        r = set_string(&c->advertise, optarg);
-                        break;
-                case OPT_SET:
-                        r = config_set(c, optarg, &why);
-                        if (r < 0)
-                                return usage_error(why ? why : "out of memory", optarg);
-                        break;
-                case OPT_DEBUG:
-                        log_setup("drmqd", LOG_DEBUG);
-                        break;
-                case OPT_PLANT:
-                        if (bug_plant(optarg) < 0)
-                                return usage_error("No such bug", optarg);
-                        break;
-                default:
-                        fprintf(stderr, "Try 'drmqd --help'.\n");
-                        return -EX_USAGE;
-                }
-                if (r < 0)
-                        return r > -EX__BASE ? -EX_OSERR : r;
-        }
-        if (optind < argc)
-                return usage_error("No arguments are expected", argv[optind]);
-
-        return 1;
+        r = config_set(&arg_config, value, &why);
+        if (r == -ENOMEM)
+                return log_oom();
+        return r < 0 ? options_error(o, "--set %s: %s", value, why ? why : "not a setting") : 0;
 }
 
-static int fill_names(void) {
+static int parse_option(const struct options *o, int id, const char *value) {
         struct config *c = &arg_config;
+        struct address address = {};
+        int r;
+
+        switch (id) {
+        case OPTION_NODE:
+                if (!topic_name_is_valid(value))
+                        return options_error(o, "Not a name for a node: \"%s\"", value);
+                return set_string(&c->node_name, value);
+        case OPTION_NODE_ID:
+                return options_uint(o, value, 1, INT32_MAX, &c->node_id);
+        case OPTION_DATA_DIR:
+                if (value[0] == '\0')
+                        return options_error(o, "--data-dir needs a folder");
+                return set_string(&c->data_dir, value);
+        case OPTION_PORT:
+        case OPTION_LISTEN:
+                return add_listen(o, value, id == OPTION_PORT);
+        case OPTION_ADVERTISE:
+                r = parse_address_option(o, value, false, &address);
+                if (r < 0)
+                        return r;
+                address_done(&address);
+                return set_string(&c->advertise, value);
+        case OPTION_SET:
+                return set_key(o, value);
+        case OPTION_DEBUG:
+                log_setup("drmqd", LOG_DEBUG);
+                return 0;
+        case OPTION_PLANT:
+                return bug_plant(value) < 0 ? options_error(o, "No such bug: \"%s\"", value) : 0;
+        default:
+                assert(false);
+                return -EINVAL;
+        }
+}
+
+static int parse_argv(int argc, char **argv) {
+        const char *value;
+        struct options o;
+        int id, r;
+
+        options_init(&o, &program, argc, argv);
+        while ((id = options_next(&o, &value)) > 0) {
+                r = parse_option(&o, id, value);
+                if (r < 0)
+                        return r;
+        }
+        if (id < 0)
+                return id;
+        if (o.n_args > 0)
+                return options_error(&o, "No arguments are expected: \"%s\"", o.args[0]);
+
+        return 0;
+}
+
+static int run(int argc, char **argv) {
+        struct config *c = &arg_config;
+        int r;
+
+        r = parse_argv(argc, argv);
+        if (r < 0)
+                return r == -ECANCELED ? EX_OK : r == -EINVAL ? EX_USAGE : r == -EIO ? EX_IOERR : EX_OSERR;
 
         if (!c->node_name)
                 c->node_name = mem_asprintf("node%" PRIu64, c->node_id == 0 ? 1 : c->node_id);
         if (c->node_name && !c->data_dir)
                 c->data_dir = mem_asprintf("/var/lib/drmq/%s", c->node_name);
-        return c->node_name && c->data_dir ? 0 : -ENOMEM;
+        if (!c->node_name || !c->data_dir) {
+                log_oom();
+                return EX_OSERR;
+        }
+
+        return shell_run(c);
 }
 
 int main(int argc, char **argv) {
@@ -179,9 +190,7 @@ int main(int argc, char **argv) {
         (void) mallopt(M_ARENA_MAX, 1);
 
         config_init(&arg_config);
-        r = parse_argv(argc, argv);
-        if (r > 0)
-                r = fill_names() < 0 ? EX_OSERR : shell_run(&arg_config);
+        r = run(argc, argv);
         config_done(&arg_config);
-        return r < 0 ? -r : r;
+        return r;
 }

@@ -21,7 +21,6 @@
 #include "loop/listen.h"
 #include "loop/notify.h"
 
-#define DEFAULT_PORT 9092u
 #define SOCKET_DIR "/run/drmq"
 /* Clients that came before the broker served. */
 #define EARLY_MAX 64u
