@@ -359,7 +359,7 @@ int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, si
 
 int index_build(const struct segment *s, struct index_builder **ret) {
         _cleanup_(index_builder_freep) struct index_builder *b = NULL;
-        _cleanup_(segment_cursor_done) struct segment_cursor c;
+        _cleanup_(segment_cursor_done) struct segment_cursor c = {};
         struct entry e;
         uint64_t pos;
         int r;

@@ -171,7 +171,7 @@ static int hold_segments(struct log_read *r, struct shard_log *l, const struct l
                         break;
                 }
 
-        r->segments = new0(struct held_segment, l->n_segments - from);
+        r->segments = new0(struct held_segment, MAX(l->n_segments - from, (size_t) 1));
         if (!r->segments)
                 return -ENOMEM;
 
@@ -741,12 +741,13 @@ static int walk(struct log_read *r) {
         /* Half of what was asked for is enough where more would cost another read. */
         c->stays = r->n_slices > 0 && r->n_gathered_bytes >= r->max_bytes / 2;
         k = segment_cursor_next(c, ENTRY_VERIFY_HEADER, &e, &pos);
-        if (k == -ENODATA)
-                return TAKE_ENOUGH;
         if (k == -EBADMSG) {
                 k = step_over(r);
-                return k < 0 ? k : TAKE_GOES_ON;
+                if (k >= 0)
+                        return TAKE_GOES_ON;
         }
+        if (k == -ENODATA)
+                return TAKE_ENOUGH;
         if (k < 0)
                 return k;
         if (k == 0) {
@@ -812,7 +813,7 @@ static int run_stretches(struct log_read *r) {
 /* Which index is damaged, where the walk does not know because it began behind the start of the segment. */
 static int find_damaged_index(struct log_read *r) {
         const struct held_segment *h = r->segments + r->damage_segment_i;
-        _cleanup_(segment_cursor_done) struct segment_cursor c;
+        _cleanup_(segment_cursor_done) struct segment_cursor c = {};
         struct entry e;
         uint64_t pos;
         int k;
@@ -845,6 +846,8 @@ static int run_once(struct log_read *r) {
         r->is_damaged = false;
         r->next_good_offset = 0;
         r->next_offset = r->what == INDEX_KEY_OFFSET ? r->key : 0;
+        if (r->n_segments == 0)
+                return 0;
 
         if (r->hint.pos > 0 && !r->is_careful) {
                 r->n_unverified++;
@@ -932,4 +935,10 @@ size_t log_read_bytes(const struct log_read *r) {
         assert(r);
 
         return r->n_held_bytes + r->n_slices_allocated * sizeof(struct log_read_slice);
+}
+
+uint64_t log_read_bytes_read(const struct log_read *r) {
+        assert(r);
+
+        return n_bytes_read(r);
 }

@@ -95,6 +95,8 @@ void log_read_position(const struct log_read *r, struct log_position *ret);
 void log_read_damage(const struct log_read *r, uint64_t *ret_index, uint64_t *ret_next_good_offset);
 /* Bytes of memory that its slices hold: at most about twice what was asked for, and one batch. */
 size_t log_read_bytes(const struct log_read *r);
+/* Bytes that the last run read from segments: what it cost. */
+uint64_t log_read_bytes_read(const struct log_read *r);
 
 /**
  * shard_log_find_time() - prepare the search for the first batch appended at or after a time

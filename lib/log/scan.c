@@ -53,7 +53,7 @@ int shard_log_scan(struct shard_log *l,
         s->to_index = to_index;
         s->verify = verify;
 
-        s->segments = new0(struct scan_segment, l->n_segments);
+        s->segments = new0(struct scan_segment, MAX(l->n_segments, (size_t) 1));
         if (!s->segments)
                 return -ENOMEM;
         for (size_t i = 0; i < l->n_segments; i++) {
