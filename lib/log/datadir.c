@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
+#include "base/messages.h"
 #include "log/format.h"
 #include "log/shard-log.h"
 
@@ -444,8 +445,8 @@ static int check_shards(struct datadir *d, const struct tracer *tracer, char **r
                 r = path ? remove_tree(d->io, path) : -ENOMEM;
                 if (r >= 0)
                         trace(tracer,
-                              LOG_INFO,
-                              /* message_id= */ NULL,
+                              LOG_NOTICE,
+                              DRMQ_MESSAGE_LOG_UNFINISHED_CREATION,
                               "Shard %" PRIu64 " had not been made completely and was removed",
                               shard);
         }

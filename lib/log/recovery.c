@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/bug.h"
+#include "base/messages.h"
 #include "log/checkpoint.h"
 #include "log/entry.h"
 
@@ -179,18 +180,18 @@ static void note_damage(struct recovery_report *report,
 
         if (last >= first)
                 trace(tracer,
-                      LOG_WARNING,
-                      /* message_id= */ NULL,
-                      "Shard %" PRIu64 ": entries %" PRIu64 " to %" PRIu64 " are damaged: %s",
-                      shard,
+                      LOG_ERR,
+                      DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      "Entries %" PRIu64 " to %" PRIu64 " of shard %" PRIu64 " are damaged: %s",
                       first,
                       last,
+                      shard,
                       what);
         else
                 trace(tracer,
-                      LOG_WARNING,
-                      /* message_id= */ NULL,
-                      "Shard %" PRIu64 ": the log is damaged from entry %" PRIu64 " on: %s",
+                      LOG_ERR,
+                      DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      "Shard %" PRIu64 " is damaged from entry %" PRIu64 " on: %s",
                       shard,
                       first,
                       what);
@@ -464,10 +465,10 @@ static int scan_judge_tail(struct scan *s) {
                 return r;
 
         trace(s->tracer,
-              LOG_INFO,
-              /* message_id= */ NULL,
-              "Shard %" PRIu64
-              ": a write that did not finish was cut, the log ends before entry %" PRIu64,
+              LOG_NOTICE,
+              DRMQ_MESSAGE_RECOVERY_CUT,
+              "A write to shard %" PRIu64
+              " did not finish and was cut: the log ends before entry %" PRIu64,
               segment->header.shard,
               next_index);
         report->cut_index = next_index;

@@ -12,8 +12,11 @@
  */
 #include "log/shard-log.h"
 
+#include <inttypes.h>
+
 #include "base/alloc.h"
 #include "base/bug.h"
+#include "base/messages.h"
 #include "log/reader.h"
 #include "log/recovery.h"
 #include "log/shard-log-internal.h"
@@ -744,6 +747,12 @@ static void on_truncate_done(struct io_job *job, int r) {
         l->truncate.recovered = recovered_free(l->truncate.recovered);
         l->truncate_is_pending = false;
 
+        if (l->tail_is_damaged) /* jobs say nothing */
+                trace(l->config.tracer,
+                      LOG_ERR,
+                      DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      "The end of shard %" PRIu64 " is damaged",
+                      l->config.shard);
         if (l->save_is_pending)
                 start_save(l);
         if (!l->tail_is_damaged && has_news_for_header(l))
@@ -825,6 +834,12 @@ static int open_hardstate(struct shard_log *l, struct recovery_report *report) {
         if (r < 0)
                 return r;
         report->hardstate_repaired = r > 0;
+        if (r > 0)
+                trace(l->config.tracer,
+                      LOG_WARNING,
+                      DRMQ_MESSAGE_HARDSTATE_REPAIRED,
+                      "One copy of the hard state of shard %" PRIu64 " was renewed from the other",
+                      l->config.shard);
 
         if (h->intent == INTENT_NONE)
                 return 0;
@@ -838,8 +853,18 @@ static int open_hardstate(struct shard_log *l, struct recovery_report *report) {
 
         h->sequence++;
         h->intent = INTENT_NONE;
+        r = hardstate_write(l->hardstate_file, h);
+        if (r < 0)
+                return r;
+
         report->intent_carried_out = true;
-        return hardstate_write(l->hardstate_file, h);
+        trace(l->config.tracer,
+              LOG_NOTICE,
+              DRMQ_MESSAGE_INTENT_CARRIED_OUT,
+              "A truncation of shard %" PRIu64 " behind entry %" PRIu64 " was carried out",
+              l->config.shard,
+              h->intent_index);
+        return 0;
 }
 
 int shard_log_open(struct io *io,
@@ -1031,8 +1056,8 @@ int shard_log_append(struct shard_log *l, const struct entry *e) {
         l->last_term = e->term;
         l->last_time_ms = e->append_time_ms;
 
-        if (g->size >= l->config.group_bytes)
-                try_start(l);
+        if (g->size >= l->config.group_bytes || list_first(&l->groups, struct group, link) != g)
+                try_start(l); /* a group is full */
         return 0;
 }
 

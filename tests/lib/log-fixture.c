@@ -3,6 +3,7 @@
 #include "tests/lib/log-fixture.h"
 
 #include "base/crc32c.h"
+#include "base/logging.h"
 #include "batch/batch-format.h"
 #include "log/reader.h"
 #include "tests/lib/test.h"
@@ -45,6 +46,12 @@ static void on_failed(void *userdata, int error, const char *what) {
         f->error = error;
 }
 
+static void on_trace(void *userdata, const struct log_record *record) {
+        struct log_fixture *f = userdata;
+
+        (void) snprintf(f->said, sizeof(f->said), "%s", record->text);
+}
+
 static const struct shard_log_events events = {
         .on_synced = on_synced,
         .on_hardstate_saved = on_saved,
@@ -81,6 +88,9 @@ int log_fixture_open(struct log_fixture *f) {
 
         ASSERT_NULL(f->log);
         f->error = 0;
+        f->said[0] = '\0';
+        f->tracer = (struct tracer){ .emit = on_trace, .userdata = f };
+        f->config.tracer = &f->tracer;
         r = shard_log_open(f->io, &f->config, &events, f, &f->log, &f->report);
         if (r >= 0)
                 f->synced_index = shard_log_durable_index(f->log);

@@ -28,6 +28,8 @@ struct log_fixture {
         unsigned n_truncated;
         unsigned n_drained;
         int error; /* of on_failed() */
+        struct tracer tracer;
+        char said[256]; /* the last trace record since the start */
 };
 
 /* A disk with an empty shard on it, closed. The default configuration has the smallest segments. */

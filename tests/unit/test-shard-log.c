@@ -1,9 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log writer: what is reported as synced is on disk, and every promise of log/shard-log.h. */
+#include "base/alloc.h"
+#include "io/io-posix.h"
+#include "log/recovery.h"
+#include "log/segment.h"
 #include "tests/lib/log-fixture.h"
 #include "tests/lib/test.h"
 
-TEST(appended_and_synced_is_there_after_a_restart) {
+#define MIB (UINT64_C(1) << 20)
+
+static uint64_t file_size(struct log_fixture *f, const char *name) {
+        _cleanup_(mem_freep) char *path = mem_asprintf("%s/%s", LOG_FIXTURE_DIR, name);
+        uint64_t size = 0;
+
+        ASSERT_OK(sim_disk_peek_size(f->disk, path, &size));
+        return size;
+}
+
+static unsigned count_files(struct log_fixture *f, const char *suffix) {
+        unsigned n_found = 0;
+        char **names;
+        size_t n;
+
+        ASSERT_OK(sim_disk_peek_list(f->disk, LOG_FIXTURE_DIR, &names, &n));
+        for (size_t i = 0; i < n; i++) {
+                size_t k = strlen(names[i]), s = strlen(suffix);
+
+                n_found += k >= s && streq(names[i] + k - s, suffix);
+        }
+        io_names_free(names, n);
+        return n_found;
+}
+
+/* The header of the last good group write in the file that begins with an index, and where it stands. */
+static uint64_t last_group(struct log_fixture *f, uint64_t first_index, struct group_header *ret) {
+        _cleanup_(segment_unrefp) struct segment *s = NULL;
+        uint64_t pos = SEGMENT_HEADER_BYTES, found = 0;
+        uint8_t p[GROUP_HEADER_BYTES];
+        struct group_header g;
+
+        ASSERT_OK(segment_open(
+                f->io, LOG_FIXTURE_DIR, LOG_FIXTURE_SHARD, first_index, IO_OPEN_READ, &s));
+        while (io_pread(s->file, p, sizeof(p), pos, 0) == (ssize_t) sizeof(p) &&
+               group_header_decode(p, s->header.salt, &g) >= 0) {
+                *ret = g;
+                found = pos;
+                pos += group_padded_bytes(g.length_bytes);
+        }
+
+        return found;
+}
+
+TEST(appended_and_synced_is_there_after_a_power_cut) {
         struct log_fixture f;
 
         log_fixture_init(&f, 1);
@@ -13,12 +61,732 @@ TEST(appended_and_synced_is_there_after_a_restart) {
 
         ASSERT_OK(log_fixture_write(&f, 100));
         ASSERT_EQ(f.synced_index, 100);
+        ASSERT_EQ(shard_log_last_time_ms(f.log), 1100);
         log_fixture_check(&f, 1, 100, NULL);
 
         log_fixture_power_cut(&f);
         ASSERT_OK(log_fixture_open(&f));
         ASSERT_EQ(f.report.n_damaged_regions, 0);
         ASSERT_EQ(f.report.cut_index, 0);
+        ASSERT_EQ(shard_log_last_time_ms(f.log), 1100);
         log_fixture_check(&f, 1, 100, NULL);
+        ASSERT_OK(log_fixture_write(&f, 5));
+        log_fixture_check(&f, 1, 105, NULL);
         log_fixture_done(&f);
+}
+
+TEST(one_sync_per_group_write) {
+        struct log_fixture f;
+        struct shard_log_stats stats;
+        uint64_t n_syncs;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 1)); /* zeroes ahead too */
+
+        n_syncs = sim_disk_n_syncs(f.disk);
+        for (unsigned i = 0; i < 20; i++)
+                ASSERT_OK(log_fixture_write(&f, 3));
+        ASSERT_EQ(sim_disk_n_syncs(f.disk) - n_syncs, 20);
+        shard_log_stats(f.log, &stats);
+        ASSERT_EQ(stats.n_groups, 21);
+        ASSERT_EQ(stats.n_syncs, 21);
+        ASSERT_EQ(stats.n_group_entries, 61);
+        ASSERT_EQ(stats.pending_bytes, 0);
+        log_fixture_done(&f);
+}
+
+TEST(while_one_group_is_written_the_next_gathers) {
+        struct log_fixture f;
+        struct shard_log_stats stats;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_append(&f, 1)); /* its job waits */
+        for (unsigned i = 0; i < 50; i++)
+                ASSERT_OK(log_fixture_append(&f, 1));
+        ASSERT_EQ(f.n_synced, 0);
+
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.n_synced, 2);
+        ASSERT_EQ(f.synced_index, 51);
+        shard_log_stats(f.log, &stats);
+        ASSERT_EQ(stats.n_groups, 2);
+        log_fixture_check(&f, 1, 51, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(nothing_is_written_before_a_flush_or_a_full_group) {
+        struct log_fixture f;
+        struct entry e;
+        unsigned n = 0;
+
+        log_fixture_init(&f, 1);
+        f.config.group_bytes = 64 * 1024;
+        ASSERT_OK(log_fixture_open(&f));
+        log_fixture_entry(1, 1, 1000, &e);
+        ASSERT_OK(shard_log_append(f.log, &e));
+        ASSERT_EQ(sim_disk_run_jobs(f.disk), 0);
+
+        while (!sim_disk_run_job(f.disk)) {
+                log_fixture_entry(shard_log_last_index(f.log) + 1, 1, 1000, &e);
+                ASSERT_OK(shard_log_append(f.log, &e));
+                n++;
+        }
+        ASSERT_GE(n, 50);
+        ASSERT_LE(n, 66);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.synced_index, n + 1);
+        log_fixture_done(&f);
+}
+
+TEST(an_index_that_is_not_the_next_is_refused) {
+        struct log_fixture f;
+        struct entry e;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        f.term = 5;
+        ASSERT_OK(log_fixture_append(&f, 3));
+        log_fixture_entry(5, 5, 0, &e);
+        ASSERT_ERROR(shard_log_append(f.log, &e), ESTALE);
+        log_fixture_entry(3, 5, 0, &e);
+        ASSERT_ERROR(shard_log_append(f.log, &e), ESTALE);
+        log_fixture_entry(4, 4, 0, &e); /* a term never goes back */
+        ASSERT_ERROR(shard_log_append(f.log, &e), ESTALE);
+        log_fixture_entry(4, 5, ENTRY_BYTES_MAX, &e);
+        ASSERT_ERROR(shard_log_append(f.log, &e), EMSGSIZE);
+        ASSERT_EQ(shard_log_last_index(f.log), 3);
+        log_fixture_done(&f);
+}
+
+TEST(past_the_budget_appends_wait_until_there_is_room) {
+        struct log_fixture f;
+        struct shard_log_stats stats;
+
+        log_fixture_init(&f, 1);
+        f.config.append_budget_bytes = 100 * 1000;
+        f.entry_bytes = 10 * 1000;
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_ERROR(log_fixture_append(&f, 100), EAGAIN);
+        shard_log_stats(f.log, &stats);
+        ASSERT_LE(stats.pending_bytes, 100 * 1000);
+        ASSERT_EQ(shard_log_last_index(f.log), 9);
+        shard_log_flush(f.log);
+        ASSERT_EQ(f.n_drained, 0);
+
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.n_drained, 1);
+        ASSERT_OK(log_fixture_write(&f, 9));
+        ASSERT_EQ(f.n_drained, 1); /* it is owed only after a refusal */
+        log_fixture_check(&f, 1, 18, NULL);
+
+        /* One entry is let in however large it is. */
+        f.entry_bytes = 300 * 1000;
+        ASSERT_OK(log_fixture_write(&f, 1));
+        log_fixture_done(&f);
+}
+
+TEST(segments_follow_each_other_closed_and_indexed) {
+        struct log_fixture f;
+        struct shard_log_stats stats;
+
+        log_fixture_init(&f, 1);
+        f.entry_bytes = 100 * 1000;
+        ASSERT_OK(log_fixture_open(&f));
+        for (unsigned i = 0; i < 35; i++)
+                ASSERT_OK(log_fixture_write(&f, 1));
+        shard_log_stats(f.log, &stats);
+        ASSERT_EQ(stats.n_segments, 4);
+        ASSERT_EQ(count_files(&f, ".log"), 4);
+        ASSERT_EQ(count_files(&f, ".idx"), 3);
+        log_fixture_check(&f, 1, 35, NULL);
+
+        /* A closed file ends behind its footer, and no file is longer than a segment. */
+        ASSERT_LE(file_size(&f, "00000000000000000001.log"), SEGMENT_BYTES_MIN);
+        ASSERT_EQ(file_size(&f, "00000000000000000001.log"),
+                  SEGMENT_HEADER_BYTES + 10 * UINT64_C(100352) + SEGMENT_FOOTER_BYTES);
+
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.n_damaged_regions, 0);
+        log_fixture_check(&f, 1, 35, NULL);
+        /* Only the newest file was read. */
+        ASSERT_LE(f.report.n_bytes_read, SEGMENT_BYTES_MIN);
+        ASSERT_EQ(f.report.n_entries_read, 5);
+        log_fixture_done(&f);
+}
+
+TEST(an_entry_of_any_size_fits_any_segment) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 3));
+        f.entry_bytes = ENTRY_BYTES_MAX - 500;
+        ASSERT_OK(log_fixture_write(&f, 1));
+        ASSERT_OK(log_fixture_write(&f, 1));
+        ASSERT_EQ(f.synced_index, 5);
+        ASSERT_EQ(f.error, 0);
+
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.n_damaged_regions, 0);
+        ASSERT_EQ(shard_log_last_index(f.log), 5);
+        log_fixture_check(&f, 4, 5, NULL);
+        f.entry_bytes = 0;
+        ASSERT_OK(log_fixture_write(&f, 1));
+        ASSERT_EQ(count_files(&f, ".log"), 4);
+        log_fixture_done(&f);
+}
+
+TEST(a_group_may_hold_many_slices) {
+        struct log_fixture f;
+        struct entry one, e;
+        struct entry_slice *slices = new (struct entry_slice, 5000);
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        log_fixture_entry(1, 1, 0, &one);
+        e = one;
+        e.n_slices = 5000;
+        e.slices = slices;
+        for (unsigned i = 0; i < e.n_slices; i++) {
+                slices[i] = one.slices[0];
+                slices[i].partition_id = i + 1;
+        }
+        ASSERT_OK(shard_log_append(f.log, &e));
+        shard_log_flush(f.log);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.synced_index, 1);
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.last_index, 1);
+        mem_free(slices);
+        log_fixture_done(&f);
+}
+
+TEST(when_idle_one_empty_group_names_what_is_durable_then_nothing) {
+        struct log_fixture f;
+        struct group_header g;
+        uint64_t n_ops, pos;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 10));
+        pos = last_group(&f, 1, &g);
+        ASSERT_EQ(g.last_index, 10);
+        ASSERT_EQ(g.durable_index, 0);
+        shard_log_set_commit(f.log, 10);
+
+        sim_disk_advance(f.disk, 9 * USEC_PER_MSEC);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(last_group(&f, 1, &g), pos);
+        sim_disk_advance(f.disk, 2 * USEC_PER_MSEC);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_GT(last_group(&f, 1, &g), pos);
+        ASSERT_EQ(g.first_index, 11);
+        ASSERT_EQ(g.last_index, 10);
+        ASSERT_EQ(g.last_term, 1);
+        ASSERT_EQ(g.durable_index, 10);
+        ASSERT_EQ(g.durable_term, 1);
+        ASSERT_EQ(g.commit_index, 10);
+        ASSERT_EQ(g.length_bytes, GROUP_HEADER_BYTES);
+
+        n_ops = sim_disk_n_ops(f.disk);
+        for (unsigned i = 0; i < 100; i++) {
+                sim_disk_advance(f.disk, USEC_PER_SEC);
+                sim_disk_run_jobs(f.disk);
+        }
+        ASSERT_EQ(sim_disk_n_ops(f.disk), n_ops);
+
+        /* A start finds both in it, and has nothing to add. */
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.named_durable_index, 10);
+        ASSERT_EQ(shard_log_commit_index(f.log), 10);
+        n_ops = sim_disk_n_ops(f.disk);
+        sim_disk_advance(f.disk, USEC_PER_SEC);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(sim_disk_n_ops(f.disk), n_ops);
+        log_fixture_done(&f);
+}
+
+TEST(a_commit_that_comes_while_idle_is_named_too) {
+        struct log_fixture f;
+        struct group_header g;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 10));
+        sim_disk_advance(f.disk, USEC_PER_SEC);
+        sim_disk_run_jobs(f.disk);
+        last_group(&f, 1, &g);
+        ASSERT_EQ(g.commit_index, 0);
+
+        shard_log_set_commit(f.log, 7);
+        shard_log_set_commit(f.log, 3); /* never goes back */
+        sim_disk_advance(f.disk, USEC_PER_SEC);
+        sim_disk_run_jobs(f.disk);
+        last_group(&f, 1, &g);
+        ASSERT_EQ(g.commit_index, 7);
+        log_fixture_check(&f, 1, 10, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(a_header_names_no_more_than_was_durable_when_it_was_written) {
+        struct log_fixture f;
+        struct group_header g;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 4));
+        shard_log_set_commit(f.log, 100); /* a leader may be far ahead */
+        ASSERT_OK(log_fixture_write(&f, 3));
+        last_group(&f, 1, &g);
+        ASSERT_EQ(g.durable_index, 4);
+        ASSERT_EQ(g.commit_index, 4);
+        log_fixture_done(&f);
+}
+
+TEST(a_small_log_is_small_on_disk) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        f.config.segment_bytes = SEGMENT_BYTES_DEFAULT;
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_LE(sim_disk_used_bytes(f.disk), MIB + 16384);
+        for (unsigned i = 0; i < 10; i++) {
+                ASSERT_OK(log_fixture_write(&f, 1));
+                sim_disk_advance(f.disk, USEC_PER_SEC);
+        }
+        sim_disk_advance(f.disk, USEC_PER_MINUTE);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_LE(sim_disk_used_bytes(f.disk), MIB + 16384);
+        log_fixture_done(&f);
+}
+
+TEST(steps_of_zeroing_grow_under_load_and_stay_within_the_segment) {
+        struct log_fixture f;
+        uint64_t largest = 0;
+
+        log_fixture_init(&f, 1);
+        f.config.segment_bytes = SEGMENT_BYTES_DEFAULT;
+        f.entry_bytes = 500 * 1000;
+        ASSERT_OK(log_fixture_open(&f));
+        for (unsigned i = 0; i < 120; i++) {
+                uint64_t before = file_size(&f, "00000000000000000001.log");
+
+                ASSERT_OK(log_fixture_write(&f, 1));
+                largest = MAX(largest, file_size(&f, "00000000000000000001.log") - before);
+        }
+        ASSERT_EQ(f.error, 0);
+        ASSERT_EQ(largest, 16 * MIB);
+        ASSERT_LE(file_size(&f, "00000000000000000001.log"), SEGMENT_BYTES_DEFAULT);
+        /* The next file is there before it is needed. */
+        ASSERT_EQ(count_files(&f, NEXT_FILE_NAME), 1);
+        log_fixture_check(&f, 1, 120, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(a_group_waits_for_space_that_is_zeroed_and_synced) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        f.config.segment_bytes = 8 * MIB;
+        ASSERT_OK(log_fixture_open(&f));
+        f.entry_bytes = 2 * MIB;
+        ASSERT_OK(log_fixture_append(&f, 1));
+        ASSERT_TRUE(sim_disk_run_job(f.disk)); /* zeroing */
+        ASSERT_EQ(f.n_synced, 0);
+        ASSERT_GE(file_size(&f, "00000000000000000001.log"), 2 * MIB);
+        ASSERT_TRUE(sim_disk_run_job(f.disk));
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.synced_index, 1);
+
+        /* And when zeroing fails to sync, nothing more is written. */
+        sim_disk_fail(f.disk, SIM_DISK_SYNC, ".log", 1, EIO);
+        ASSERT_OK(log_fixture_append(&f, 2));
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.error, -EIO);
+        log_fixture_done(&f);
+}
+
+TEST(without_space_appends_are_refused_and_go_on_when_there_is_some) {
+        for (unsigned shrink = 0; shrink < 2; shrink++) {
+                struct log_fixture f;
+                uint64_t last;
+                int r;
+
+                log_fixture_init(&f, 1);
+                f.entry_bytes = 50 * 1000;
+                f.config.segment_bytes = 4 * MIB;
+                ASSERT_OK(log_fixture_open(&f));
+                /* Short of space within a segment, or at its end. */
+                sim_disk_set_capacity(f.disk, shrink == 0 ? 3 * MIB : 4 * MIB + 100 * 1024);
+                for (unsigned i = 0; i < 10; i++) {
+                        do
+                                r = log_fixture_write(&f, 1);
+                        while (r >= 0);
+                        ASSERT_ERROR(r, ENOSPC);
+                        sim_disk_advance(f.disk,
+                                         2 * USEC_PER_SEC); /* a smaller step may find room */
+                        sim_disk_run_jobs(f.disk);
+                }
+                ASSERT_EQ(f.error, 0);
+                last = shard_log_last_index(f.log);
+                f.n_drained = 0;
+                ASSERT_GE(last, 20);
+
+                /* It keeps asking, once a second, and stays usable. */
+                for (unsigned i = 0; i < 5; i++) {
+                        sim_disk_advance(f.disk, USEC_PER_SEC);
+                        sim_disk_run_jobs(f.disk);
+                }
+                ASSERT_ERROR(log_fixture_write(&f, 1), ENOSPC);
+                ASSERT_EQ(shard_log_last_index(f.log), last);
+                ASSERT_EQ(f.n_drained, 0);
+                ASSERT_EQ(f.error, 0);
+
+                sim_disk_set_capacity(f.disk, 64 * MIB);
+                sim_disk_advance(f.disk, 2 * USEC_PER_SEC);
+                sim_disk_run_jobs(f.disk);
+                ASSERT_GE(f.n_drained, 1);
+                for (unsigned i = 0; i < 100; i++)
+                        ASSERT_OK(log_fixture_write(&f, 1));
+                sim_disk_run_jobs(f.disk);
+                log_fixture_check(&f, 1, last + 100, NULL);
+
+                log_fixture_power_cut(&f);
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_EQ(f.report.n_damaged_regions, 0);
+                log_fixture_check(&f, 1, last + 100, NULL);
+                log_fixture_done(&f);
+        }
+}
+
+TEST(without_space_nothing_that_was_acknowledged_is_lost) {
+        struct log_fixture f;
+        uint64_t acknowledged;
+
+        log_fixture_init(&f, 3);
+        f.entry_bytes = 50 * 1000;
+        ASSERT_OK(log_fixture_open(&f));
+        sim_disk_set_capacity(f.disk, 5 * MIB);
+        for (unsigned i = 0; i < 300; i++) {
+                (void) log_fixture_append(&f, 2); /* many at once: some wait while space runs out */
+                sim_disk_run_job(f.disk);
+        }
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.error, 0);
+        acknowledged = f.synced_index;
+        ASSERT_GE(acknowledged, 40);
+
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.n_damaged_regions, 0);
+        ASSERT_EQ(shard_log_last_index(f.log), acknowledged);
+        log_fixture_check(&f, 1, acknowledged, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(after_a_failed_write_or_sync_nothing_more_is_written) {
+        for (unsigned i = 0; i < 2; i++) {
+                struct log_fixture f;
+                uint64_t n_ops;
+
+                log_fixture_init(&f, 1);
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_OK(log_fixture_write(&f, 5));
+                ASSERT_OK(log_fixture_append(&f, 5));
+                sim_disk_fail(f.disk, i == 0 ? SIM_DISK_WRITE : SIM_DISK_SYNC, ".log", 1, EIO);
+                ASSERT_OK(log_fixture_append(&f, 5));
+                sim_disk_run_jobs(f.disk);
+                ASSERT_EQ(f.error, -EIO);
+                ASSERT_EQ(f.synced_index, 5);
+                ASSERT_EQ(shard_log_durable_index(f.log), 5);
+
+                n_ops = sim_disk_n_ops(f.disk);
+                ASSERT_ERROR(log_fixture_append(&f, 1), EIO);
+                ASSERT_ERROR(shard_log_save_hardstate(f.log, 9, 1), EIO);
+                ASSERT_ERROR(shard_log_truncate(f.log, 5), EIO);
+                shard_log_flush(f.log);
+                shard_log_set_commit(f.log, 5);
+                sim_disk_advance(f.disk, 10 * USEC_PER_SEC);
+                ASSERT_EQ(sim_disk_run_jobs(f.disk), 0);
+                ASSERT_EQ(sim_disk_n_ops(f.disk), n_ops);
+
+                /* A new start takes what the disk has, not what the page cache says. */
+                log_fixture_kill(&f);
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_GE(shard_log_last_index(f.log), 5);
+                ASSERT_EQ(f.report.n_damaged_regions, 0);
+                {
+                        uint64_t last = shard_log_last_index(f.log);
+
+                        log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        log_fixture_check(&f, 1, last, NULL);
+                }
+                log_fixture_done(&f);
+        }
+}
+
+TEST(term_and_vote_are_kept) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(shard_log_term(f.log), 0);
+        ASSERT_OK(shard_log_save_hardstate(f.log, 3, 1));
+        ASSERT_ERROR(shard_log_save_hardstate(f.log, 4, 1), EBUSY);
+        ASSERT_EQ(f.n_saved, 0);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.n_saved, 1);
+        ASSERT_OK(shard_log_save_hardstate(f.log, 4, 2));
+        sim_disk_run_jobs(f.disk);
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(shard_log_term(f.log), 4);
+        ASSERT_EQ(shard_log_vote(f.log), 2);
+        log_fixture_done(&f);
+}
+
+TEST(freed_at_any_moment_nothing_is_left_behind) {
+        for (unsigned n = 0; n < 20; n++) {
+                struct log_fixture f;
+
+                log_fixture_init(&f, n);
+                f.entry_bytes = 200 * 1000;
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_OK(log_fixture_append(&f, 12));
+                ASSERT_OK(shard_log_save_hardstate(f.log, 2, 1));
+                for (unsigned i = 0; i < n; i++)
+                        sim_disk_run_job(f.disk);
+                if (n % 2 == 0)
+                        ASSERT_OK(shard_log_truncate(f.log, 1));
+                log_fixture_close(&f);
+
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_GE(shard_log_last_index(f.log), f.synced_index);
+                ASSERT_EQ(f.report.n_damaged_regions, 0);
+                log_fixture_done(&f);
+        }
+}
+
+/* Appends, group after group, over several segments, until the disk crashes at its n-th operation. */
+static void write_until_crash(struct log_fixture *f) {
+        f->entry_bytes = 90 * 1000;
+        for (unsigned i = 0; i < 14 && !sim_disk_has_crashed(f->disk) && f->error == 0; i++) {
+                shard_log_set_commit(f->log, f->synced_index);
+                if (log_fixture_append(f, 1 + i % 3) < 0)
+                        break;
+                sim_disk_run_jobs(f->disk);
+                sim_disk_advance(f->disk, i % 4 == 0 ? USEC_PER_SEC : 1); /* idle now and then */
+                sim_disk_run_jobs(f->disk);
+        }
+}
+
+TEST(a_crash_at_any_step_loses_nothing_that_was_reported_synced, .timeout_sec = 120) {
+        unsigned n_cut = 0, n_runs = 0;
+
+        for (uint64_t seed = 1; seed <= 12; seed++) {
+                for (uint64_t n = 1;; n++) {
+                        struct log_fixture f;
+                        uint64_t acknowledged, last;
+                        bool has_crashed;
+
+                        log_fixture_init(&f, seed * 10000 + n);
+                        ASSERT_OK(log_fixture_open(&f));
+                        sim_disk_crash_at(f.disk, n);
+                        write_until_crash(&f);
+                        has_crashed = sim_disk_has_crashed(f.disk);
+                        acknowledged = f.synced_index;
+
+                        if (seed % 4 == 0)
+                                log_fixture_kill(&f);
+                        else
+                                log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        last = shard_log_last_index(f.log);
+                        ASSERT_GE(last, acknowledged);
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        ASSERT_FALSE(f.report.tail_is_damaged);
+                        ASSERT_LE(shard_log_commit_index(f.log), acknowledged);
+                        log_fixture_check(&f, 1, last, NULL);
+                        n_cut += f.report.cut_index > 0;
+                        n_runs++;
+
+                        /* It goes on, and what a start found stays, whatever comes. */
+                        ASSERT_OK(log_fixture_write(&f, 2));
+                        log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        log_fixture_check(&f, 1, last + 2, NULL);
+                        log_fixture_done(&f);
+                        if (!has_crashed)
+                                break;
+                }
+        }
+        ASSERT_GE(n_runs, 12 * 40);
+        ASSERT_GE(n_cut, 10); /* the interesting case does come up */
+}
+
+/* Small groups behind each other, then a cut of the power with one of them under way, again and again on one log. */
+TEST(many_crashes_of_one_log, .timeout_sec = 120) {
+        struct log_fixture f;
+        uint64_t last = 0;
+        unsigned n_cut = 0;
+
+        log_fixture_init(&f, 77);
+        for (unsigned round = 0; round < 300; round++) {
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_GE(shard_log_last_index(f.log), last);
+                ASSERT_EQ(f.report.n_damaged_regions, 0);
+                n_cut += f.report.cut_index > 0;
+                if (round % 10 == 0)
+                        log_fixture_check(&f, 1, shard_log_last_index(f.log), NULL);
+
+                sim_disk_crash_at(f.disk, 1 + round % 7);
+                for (unsigned i = 0; i < 6 && !sim_disk_has_crashed(f.disk); i++) {
+                        if (log_fixture_append(&f, 1 + (round + i) % 20) < 0)
+                                break;
+                        sim_disk_run_jobs(f.disk);
+                }
+                last = f.synced_index;
+                if (round % 3 == 0)
+                        log_fixture_kill(&f);
+                else
+                        log_fixture_power_cut(&f);
+        }
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_GE(shard_log_last_index(f.log), 500);
+        log_fixture_check(&f, 1, shard_log_last_index(f.log), NULL);
+        ASSERT_GE(n_cut, 10);
+        log_fixture_done(&f);
+}
+
+TEST(any_error_of_the_disk_is_survived, .timeout_sec = 120) {
+        static const int errors[] = { EIO, ENOSPC };
+
+        for (unsigned k = 0; k < ELEMENTSOF(errors); k++) {
+                for (uint64_t n = 1;; n++) {
+                        struct log_fixture f;
+                        uint64_t acknowledged;
+                        unsigned n_left;
+
+                        log_fixture_init(&f, n);
+                        ASSERT_OK(log_fixture_open(&f));
+                        sim_disk_fail(f.disk,
+                                      SIM_DISK_OPEN | SIM_DISK_WRITE | SIM_DISK_SYNC |
+                                              SIM_DISK_TRUNCATE | SIM_DISK_RENAME |
+                                              SIM_DISK_SYNC_DIR,
+                                      NULL,
+                                      n,
+                                      errors[k]);
+                        write_until_crash(&f);
+                        n_left = sim_disk_fail_clear(f.disk);
+                        acknowledged = f.synced_index;
+
+                        log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        ASSERT_GE(shard_log_last_index(f.log), acknowledged);
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        log_fixture_check(&f, 1, shard_log_last_index(f.log), NULL);
+                        log_fixture_done(&f);
+                        if (n_left > 0)
+                                break;
+                }
+        }
+}
+
+TEST(short_writes_are_continued) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 5);
+        sim_disk_set_faults(f.disk, &(struct sim_disk_faults){ .short_write = 500 * 1000 });
+        ASSERT_OK(log_fixture_open(&f));
+        write_until_crash(&f);
+        ASSERT_EQ(f.error, 0);
+        log_fixture_check(&f, 1, f.synced_index, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(no_memory_stops_the_log_and_loses_nothing) {
+        struct log_fixture f;
+        uint64_t last = 0;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 1)); /* the clock of the disk keeps its memory */
+        log_fixture_close(&f);
+        FAULT_SWEEP {
+                int r = log_fixture_open(&f);
+
+                if (r < 0) {
+                        ASSERT_ERROR(r, ENOMEM);
+                        ASSERT_NULL(f.log);
+                        continue;
+                }
+                f.entry_bytes = 0;
+                ASSERT_GE(shard_log_last_index(f.log), last);
+                r = log_fixture_write(&f, 2);
+                f.entry_bytes = 300 * 1000;
+                for (unsigned i = 0; i < 4 && r >= 0; i++)
+                        r = log_fixture_write(&f, 1);
+                if (r < 0)
+                        ASSERT_TRUE(r == -ENOMEM || (r == -EIO && f.error == -ENOMEM));
+                last = f.synced_index;
+                log_fixture_close(&f);
+        }
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_GE(shard_log_last_index(f.log), last);
+        ASSERT_EQ(f.report.n_damaged_regions, 0);
+        log_fixture_done(&f);
+}
+
+static void on_synced(void *userdata, uint64_t durable_index) {
+        *(uint64_t *) userdata = durable_index;
+}
+
+static void on_failed(void *userdata, int error, const char *what) {
+        (void) userdata;
+        test_fail(__FILE__, __LINE__, "%s: %d", what, error);
+}
+
+TEST(on_a_real_disk_too) {
+        static const struct shard_log_events events = { .on_synced = on_synced,
+                                                        .on_failed = on_failed };
+        _cleanup_(io_posix_freep) struct io *io = NULL;
+        struct shard_log_config config = {
+                .dir = "shard-3",
+                .shard = 3,
+                .segment_bytes = SEGMENT_BYTES_MIN,
+                .group_bytes = GROUP_BYTES_DEFAULT,
+                .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
+        };
+        struct recovery_report report;
+        uint64_t synced = 0;
+
+        ASSERT_OK(io_posix_new(test_tmpdir(), &io));
+        ASSERT_OK(io_mkdir(io, config.dir));
+        ASSERT_OK(shard_log_create(io, config.dir, config.shard));
+
+        for (unsigned round = 0; round < 3; round++) {
+                struct shard_log *l = NULL;
+                struct entry e;
+
+                ASSERT_OK(shard_log_open(io, &config, &events, &synced, &l, &report));
+                ASSERT_EQ(report.n_damaged_regions, 0);
+                ASSERT_EQ(shard_log_last_index(l), round * 100);
+                for (unsigned i = 0; i < 100; i++) {
+                        log_fixture_entry(shard_log_last_index(l) + 1, 1, 15000, &e);
+                        ASSERT_OK(shard_log_append(l, &e));
+                        if (i % 10 == 9)
+                                shard_log_flush(l);
+                }
+                while (synced < (round + 1) * 100)
+                        ASSERT_GT(io_posix_dispatch(io, USEC_PER_SEC), 0);
+                l = shard_log_free(l);
+        }
 }
