@@ -1065,6 +1065,26 @@ CONTRACT_STREAMS(writing_to_one_who_has_gone_is_an_error_and_no_signal) {
         io_stream_close(client.s);
 }
 
+CONTRACT_STREAMS(the_end_and_an_error_stay) {
+        uint8_t received[1001];
+        struct end client = { .received = received, .reads = true }, server = {};
+        struct address a;
+        char c;
+
+        i->listen(w, &a);
+        connect_ends(w, i, &a, &client, &server);
+        send_text(w, i, client.s, "nobody reads this");
+        io_stream_want(server.s, IO_STREAM_READABLE);
+        WAIT_FOR(server.n_called > 0);
+        io_stream_close(server.s); /* with bytes unread: tcp(7) resets, unix(7) too */
+
+        io_stream_want(client.s, IO_STREAM_READABLE);
+        WAIT_FOR(has_ended(&client));
+        for (unsigned k = 0; k < 3; k++)
+                ASSERT_EQ(io_stream_read(client.s, &c, 1), client.last_read);
+        io_stream_close(client.s);
+}
+
 CONTRACT_STREAMS(a_stream_may_be_closed_before_it_stands) {
         struct end client = {};
         usec_t begin;

@@ -145,6 +145,7 @@ TEST(nothing_wakes_up_an_idle_loop) {
         WAIT_FOR(timer.n_events == 1 && stream.n_events > 0);
 
         io_stream_want(stream.stream, 0);
+        fd_close(fd); /* what nobody asks for is not told, not even by the kernel to the loop */
         ASSERT_OK(io_timer_set(w.io, &timer.timer, io_now(w.io) + USEC_PER_HOUR));
         while (ASSERT_OK(sd_event_run(w.event, 0)) > 0)
                 ;
@@ -152,7 +153,6 @@ TEST(nothing_wakes_up_an_idle_loop) {
 
         io_timer_cancel(w.io, &timer.timer);
         io_stream_close(stream.stream);
-        fd_close(fd);
         end(&w);
 }
 
@@ -163,6 +163,7 @@ struct probe {
         pthread_t thread; /* that ran it */
         bool signals_are_blocked;
         atomic_bool is_running, may_end;
+        atomic_uint n_runs;
         bool waits; /* for may_end */
         usec_t takes_usec;
         unsigned n_done;
@@ -179,6 +180,7 @@ static int run_probe(struct io_job *job) {
         p->signals_are_blocked = sigismember(&mask, SIGTERM) && sigismember(&mask, SIGINT) &&
                                  sigismember(&mask, SIGCHLD);
 
+        atomic_fetch_add(&p->n_runs, 1);
         atomic_store(&p->is_running, true);
         while (now_monotonic_usec() < until || (p->waits && !atomic_load(&p->may_end)))
                 sched_yield();
@@ -225,6 +227,26 @@ TEST(quick_small_log_writes_run_on_the_loop_and_others_do_not) {
         p.takes_usec = 0;
         ASSERT_FALSE(runs_on_loop(&w, &p, 512));
         WAIT_FOR(runs_on_loop(&w, &p, 512)); /* after some quick ones */
+        end(&w);
+}
+
+TEST(a_large_log_write_does_not_overtake_a_small_one_that_waits_for_the_loop) {
+        struct probe small = {}, large = { .job.n_bytes = LOG_INLINE_BYTES_MAX + 1 };
+        struct world w;
+        usec_t until;
+
+        begin(&w);
+        WAIT_FOR(runs_on_loop(&w, &small, 512));
+
+        small.n_runs = small.n_done = 0;
+        submit_probe(&w, IO_LANE_LOG, &small);
+        submit_probe(&w, IO_LANE_LOG, &large);
+        for (until = now_monotonic_usec() + 20 * USEC_PER_MSEC; now_monotonic_usec() < until;)
+                sched_yield(); /* a thread that had it would run it now */
+        ASSERT_EQ(atomic_load(&small.n_runs) + atomic_load(&large.n_runs), 0);
+
+        WAIT_FOR(large.n_done == 1);
+        ASSERT_EQ(small.n_done, 1);
         end(&w);
 }
 
@@ -584,7 +606,7 @@ TEST(a_name_that_means_nothing_breaks_the_stream) {
 
 TEST(a_stream_may_be_closed_while_its_name_is_looked_up) {
         struct address a = { .host = (char *) "localhost", .port = 9 };
-        struct caller c = {};
+        struct caller c = {}, last = {};
         struct world w;
 
         for (unsigned k = 0; k < 20; k++) {
@@ -595,6 +617,13 @@ TEST(a_stream_may_be_closed_while_its_name_is_looked_up) {
                         if (k % 2 == 0)
                                 ASSERT_OK(sd_event_run(w.event, 0));
                         io_stream_close(c.s);
+                }
+                if (k % 3 == 0) { /* the lookups come to their end, and find nobody */
+                        ASSERT_OK(io_connect(w.io, &a, on_caller, &last, &last.s));
+                        io_stream_want(last.s, IO_STREAM_READABLE);
+                        WAIT_FOR(last.n_calls > 0);
+                        last.n_calls = 0;
+                        io_stream_close(last.s);
                 }
                 end(&w); /* whether they have come to their end or not */
         }
