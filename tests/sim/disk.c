@@ -14,12 +14,12 @@
  *   crash_at      Before, after, or (writes) in the middle of one changing operation; then one of the two above.
  *   EIO of a sync Of what was unsynced any sectors reach the disk. The rest is clean from then on: no later sync brings
  *                 it to disk; cached reads see it until a power cut, reads past the cache do not.
- *   EIO of a write  Any front of it is written.
+ *   EIO of a write  Any front of it is written, in whole sectors.
  *   EIO of a read   By chance, by order, or of a broken range (reads from the disk: IO_OPEN_DIRECT, or any read after
  *                 a restart).
  *   ENOSPC        Writes and truncations past the capacity (what fits of a write is written first: a short write), and
  *                 new names when nothing at all is free.
- *   short writes  At least one byte is written.
+ *   short writes  A front is written, in whole sectors; all of it where there is not one.
  *   flipped bits  Anywhere, at any time, by order; on disk and in the page cache at once.
  *   any error     By order (sim_disk_fail()), of any operation but unlink's and rename's durability.
  *
@@ -218,7 +218,7 @@ static void directory_put(struct directory *d, const char *name, struct inode *i
                 d->entries = must(realloc(d->entries, d->n_allocated * sizeof(*d->entries)));
         }
         memmove(d->entries + at + 1, d->entries + at, (d->n_entries - at) * sizeof(*d->entries));
-        d->entries[at] = (struct dirent) { .name = must_strdup(name), .inode = inode };
+        d->entries[at] = (struct dirent){ .name = must_strdup(name), .inode = inode };
         d->n_entries++;
 }
 
@@ -228,7 +228,7 @@ static void directory_done(struct directory *d) {
                 inode_unref(d->entries[i].inode);
         }
         free(d->entries);
-        *d = (struct directory) {};
+        *d = (struct directory){};
 }
 
 static void directory_copy(struct directory *to, const struct directory *from) {
@@ -290,7 +290,8 @@ static void inode_resize(struct inode *i, uint64_t size) {
         image_resize(&i->cached, size);
 }
 
-static void inode_add_change(struct inode *i, bool is_truncate, const uint8_t *p, size_t n, uint64_t pos) {
+static void
+inode_add_change(struct inode *i, bool is_truncate, const uint8_t *p, size_t n, uint64_t pos) {
         struct change *c = must(calloc(1, sizeof(*c)));
         bool zero = true;
 
@@ -358,9 +359,17 @@ static void inode_settle(struct inode *i, struct random *random) {
         stopped = must(calloc(n_sectors, sizeof(*stopped)));
 
         LIST_FOREACH(&i->changes, c, struct change, link) {
-                enum { WHOLE, NONE, SECTORS, FRONT, BACK, _MODE_MAX } mode = random_below(random, _MODE_MAX);
+                enum {
+                        WHOLE,
+                        NONE,
+                        SECTORS,
+                        FRONT,
+                        BACK,
+                        _MODE_MAX
+                } mode = random_below(random, _MODE_MAX);
                 unsigned keep_of_8 = (unsigned) random_between(random, 1, 7);
-                uint64_t first = c->pos / IO_SECTOR_BYTES, last = (c->pos + c->n - 1) / IO_SECTOR_BYTES, cut;
+                uint64_t first = c->pos / IO_SECTOR_BYTES,
+                         last = (c->pos + c->n - 1) / IO_SECTOR_BYTES, cut;
 
                 if (c->size_after != c->size_before || c->is_truncate) {
                         size_stopped = size_stopped || random_chance(random, 1, 2);
@@ -376,14 +385,18 @@ static void inode_settle(struct inode *i, struct random *random) {
                 for (uint64_t s = first; s <= last; s++) {
                         uint64_t from = MAX(c->pos, s * IO_SECTOR_BYTES);
                         uint64_t to = MIN(c->pos + c->n, (s + 1) * IO_SECTOR_BYTES);
-                        bool keep = mode == WHOLE || (mode == FRONT && s < cut) || (mode == BACK && s >= cut);
+                        bool keep = mode == WHOLE || (mode == FRONT && s < cut) ||
+                                    (mode == BACK && s >= cut);
 
                         if (mode == SECTORS)
                                 keep = random_chance(random, keep_of_8, 8);
                         if (!keep)
                                 stopped[s] = true;
                         if (!stopped[s])
-                                image_put(durable, c->data ? c->data + (from - c->pos) : NULL, to - from, from);
+                                image_put(durable,
+                                          c->data ? c->data + (from - c->pos) : NULL,
+                                          to - from,
+                                          from);
                 }
         }
 
@@ -446,7 +459,8 @@ static void act_do(struct sim_disk *d,
                    struct inode *target) {
         struct inode *replaced = to ? directory_find(&to->cached_names, to_name) : NULL;
 
-        (void) act_append(d, from, from_name, to, to_name, target); /* holds target while its names change */
+        (void) act_append(
+                d, from, from_name, to, to_name, target); /* holds target while its names change */
         if (replaced)
                 replaced->n_links--;
         if (from) {
@@ -519,7 +533,10 @@ static void count_links(struct inode *dir) {
 /* ---- Paths ---- */
 
 /* The folder that holds the last component of @path, and that component. Return: 0; -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
-static int find_parent(struct sim_disk *d, const char *path, struct inode **ret_dir, char ret_name[static 256]) {
+static int find_parent(struct sim_disk *d,
+                       const char *path,
+                       struct inode **ret_dir,
+                       char ret_name[static 256]) {
         struct inode *dir = d->root;
         char name[256] = "";
 
@@ -588,7 +605,8 @@ static int find_dir(struct sim_disk *d, const char *path, struct inode **ret) {
 /* ---- Faults ---- */
 
 /* Whether an operation fails by order. Return: 0, or the error. Counts down all rules it meets; the oldest fires. */
-static int check_rules(struct sim_disk *d, enum sim_disk_op op, const char *path, const char *other_path) {
+static int
+check_rules(struct sim_disk *d, enum sim_disk_op op, const char *path, const char *other_path) {
         int error = 0;
 
         LIST_FOREACH(&d->rules, rule, struct rule, link) {
@@ -618,7 +636,8 @@ static int check_alive(const struct sim_io *sio) {
 
 /* Begins a changing operation. Return: 0; 1 the disk crashes in it: the caller does it or a part of it and returns
  * -ECANCELED; an error. */
-static int begin_change(struct sim_io *sio, enum sim_disk_op op, const char *path, const char *other_path) {
+static int
+begin_change(struct sim_io *sio, enum sim_disk_op op, const char *path, const char *other_path) {
         struct sim_disk *d = sio->disk;
         int r;
 
@@ -758,7 +777,8 @@ static ssize_t disk_pread(struct io_file *file, void *p, size_t n, uint64_t pos,
         if (r == 0 && by_chance(d, d->faults.read_eio))
                 r = -EIO;
         if (r < 0) {
-                sim_trace(d->trace, "%s: fault %zd reading %s at %" PRIu64, d->name, r, f->path, pos);
+                sim_trace(
+                        d->trace, "%s: fault %zd reading %s at %" PRIu64, d->name, r, f->path, pos);
                 return r;
         }
 
@@ -766,6 +786,16 @@ static ssize_t disk_pread(struct io_file *file, void *p, size_t n, uint64_t pos,
                 return (ssize_t) image_get(&f->inode->cached, p, n, pos);
 
         return (ssize_t) inode_get_from_disk(f->inode, p, n, pos);
+}
+
+/* A front of a write of @n bytes: it ends on a sector's boundary, since the kernel writes and reports no less than that
+ * of a file system's block. */
+static size_t front(struct sim_disk *d, size_t n, uint64_t pos) {
+        uint64_t end = random_between(&d->random, pos, pos + n);
+
+        if (end < pos + n)
+                end -= end % IO_SECTOR_BYTES;
+        return end > pos ? (size_t) (end - pos) : 0;
 }
 
 /* What of @n bytes at @pos there is space for. */
@@ -797,14 +827,15 @@ static ssize_t disk_pwrite(struct io_file *file, const void *p, size_t n, uint64
         r = begin_change(f->sio, SIM_DISK_WRITE, f->path, NULL);
         if (r > 0) {
                 crash = true;
-                n = random_chance(&d->random, 1, 3) ? n : random_below(&d->random, n + 1);
+                if (!random_chance(&d->random, 1, 3))
+                        n = front(d, n, pos);
         } else {
                 if (r == 0 && by_chance(d, d->faults.write_eio))
                         r = -EIO;
                 if (r < 0)
-                        n = random_below(&d->random, n + 1);
+                        n = front(d, n, pos);
                 else if (by_chance(d, d->faults.short_write))
-                        n = random_between(&d->random, 1, n);
+                        n = front(d, n, pos) ?: n;
         }
 
         fit = fits(f->inode, n, pos);
@@ -915,7 +946,7 @@ static int disk_stat(struct io *io, const char *path, struct io_stat *ret) {
         if (r < 0)
                 return r;
 
-        *ret = (struct io_stat) {
+        *ret = (struct io_stat){
                 .size_bytes = i->cached.size,
                 .n_links = i->is_dir ? 1 : i->n_links,
                 .is_dir = i->is_dir,
@@ -1193,7 +1224,7 @@ static const struct io_ops alone_ops = {
 static struct sim_disk *disk_new_bare(uint64_t seed) {
         struct sim_disk *d = must(calloc(1, sizeof(*d)));
 
-        d->sio = (struct sim_io) { .io.ops = &alone_ops, .disk = d };
+        d->sio = (struct sim_io){ .io.ops = &alone_ops, .disk = d };
         d->name = must_strdup("disk");
         d->wall_ms = WALL_MS_FIRST;
         random_init(&d->random, seed);
@@ -1489,7 +1520,8 @@ ssize_t sim_disk_peek(struct sim_disk *d, const char *path, void *p, size_t n, u
         return (ssize_t) inode_get_from_disk(i, p, n, pos);
 }
 
-ssize_t sim_disk_peek_durable(struct sim_disk *d, const char *path, void *p, size_t n, uint64_t pos) {
+ssize_t
+sim_disk_peek_durable(struct sim_disk *d, const char *path, void *p, size_t n, uint64_t pos) {
         struct inode *i;
         int r;
 

@@ -109,7 +109,7 @@ struct sim_disk_faults {
         unsigned read_eio;
         unsigned write_eio;
         unsigned sync_eio;
-        unsigned short_write; /* fewer bytes than asked for are written, at least one */
+        unsigned short_write; /* fewer bytes than asked for are written, up to a sector's boundary */
         unsigned read_again;  /* IO_READ_NOWAIT gives -EAGAIN */
 };
 void sim_disk_set_faults(struct sim_disk *d, const struct sim_disk_faults *f);
