@@ -11,8 +11,9 @@
  *  I5  Without leave to block, nothing is opened, and all reads are IO_READ_NOWAIT.
  *
  * A run walks "stretches" of a segment: a stretch begins at a point, at the hint, or at the segment's start, and is
- * INDEX_DISTANCE_BYTES longer than the position of the last point in it. (Where the points are not known yet: of the
- * last batch found, which is no earlier.) At its end the next point is looked up.
+ * INDEX_DISTANCE_BYTES longer than the position of the last point in it. (Where the points are not known yet: than the
+ * end of the last batch found. That is further, so nothing is missed, and large batches that follow each other need no
+ * index.) At its end the next point is looked up.
  */
 #include "log/reader.h"
 
@@ -619,7 +620,7 @@ static int take_entry(struct log_read *r, const struct entry *e, uint64_t pos) {
 
         r->hit_bytes += (size_t) (r->cursor.pos - pos);
         if (!r->has_points)
-                r->stretch_end = MAX(r->stretch_end, pos + INDEX_DISTANCE_BYTES);
+                r->stretch_end = r->cursor.pos + INDEX_DISTANCE_BYTES;
         if (r->n_slices > 0)
                 note_position(r, r->cursor.pos);
         return TAKE_GOES_ON;

@@ -552,6 +552,28 @@ TEST(on_the_loop_it_opens_nothing_and_waits_for_nothing) {
         model_done(&m);
 }
 
+TEST(large_batches_that_follow_each_other_need_no_index) {
+        struct log_position position = {};
+        uint64_t offset = 0, limit;
+        struct model m;
+
+        model_init(&m, 1, 1);
+        for (unsigned i = 0; i < 100; i++)
+                model_append_one(&m, 0, (uint32_t) (3 * INDEX_DISTANCE_BYTES), 1);
+        model_flush(&m);
+        ASSERT_GT(m.f.log->n_segments, 3);
+        limit = m.next_offsets[0];
+        ASSERT_EQ(fetch(&m, 0, 0, limit, 1, true, &position, &offset, NULL), 1);
+        while (offset < limit) {
+                uint64_t before = offset;
+
+                ASSERT_EQ(fetch(&m, 0, offset, limit, 200000, false, &position, &offset, NULL), 1);
+                ASSERT_TRUE(offset - before >= 2 || offset == limit ||
+                            position.pos == SEGMENT_HEADER_BYTES);
+        }
+        model_done(&m);
+}
+
 TEST(the_same_read_runs_again_in_a_job) {
         struct sim_disk_faults never_cached = { .read_again = 1000000 };
         _cleanup_(log_read_freep) struct log_read *read = NULL;
