@@ -930,7 +930,6 @@ static int fetch_send(struct fetch *f) {
                         .offset = le64_of(f->sources[i]->fetch_offset),
                 };
         m.wait_ms = CONSUMER_WAIT_MS;
-        m.min_bytes = 1;
         m.max_bytes = (uint32_t) k->config.fetch_bytes;
         byte_writer_init(&w, 0);
         r = message_pack(&m, &w);
