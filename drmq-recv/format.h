@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What a message looks like on stdout: the forms that drmq-send reads, and -f FORMAT.
+ */
+
+#include "base/macro.h"
+#include "cli/writer.h"
+#include "drmq.h"
+
+enum format_form {
+        FORMAT_VALUE,  /* value and terminator */
+        FORMAT_CUSTOM, /* -f */
+        FORMAT_JSON,   /* an object a line; members as in drmq-send/json.h, and "offset" */
+        FORMAT_FRAMED, /* the value's length in four bytes, the highest first, and the value */
+};
+
+/* A part of a -f: bytes as they are, or what stands for a %. */
+struct format_part {
+        char directive; /* 0: literal */
+        const char *literal;
+        size_t n_literal;
+};
+
+struct format {
+        enum format_form form;
+        char terminator;
+        char *text; /* owned: what literals point into */
+        struct format_part *parts;
+        size_t n_parts, n_allocated;
+};
+
+/**
+ * format_parse() - take a -f apart
+ * @s: literals with C escapes, %t topic, %p partition, %o offset, %k key, %v value, %T timestamp (ms since 1970), %h
+ *     headers (name=value,…), %%
+ *
+ * Return: 0, f->form is FORMAT_CUSTOM; -EINVAL an escape or a % is not known; -ENOMEM. @f is unchanged then.
+ */
+int format_parse(struct format *f, const char *s);
+void format_done(struct format *f);
+
+void format_print(const struct format *f, struct writer *w, const drmq_message *m);
