@@ -140,23 +140,34 @@ void broker_stop(struct broker *b) {
 
 /* Events */
 
-void broker_settle(struct broker *b) {
+/* Lets connections that wait for the request budget try again, each once: it may have to wait again. */
+static void broker_resume_conns(struct broker *b) {
         struct conn *last = list_last(&b->paused_conns, struct conn, paused), *c = NULL;
 
-        if (b->stage == BROKER_FAILED)
-                return; /* nothing is answered any more */
-
-        /* Each is tried once: it may have to wait again. */
         while (last && c != last && budget_is_low(&b->requests)) {
                 c = list_pop(&b->paused_conns, struct conn, paused);
                 conn_resume(c);
         }
+}
+
+void broker_settle(struct broker *b) {
+        size_t used_bytes = SIZE_MAX;
+        struct conn *c;
+
+        if (b->stage == BROKER_FAILED)
+                return; /* nothing is answered any more */
 
         do {
+                /* What is freed below makes room: once more, as long as there is more of it. */
+                if (b->requests.used_bytes < used_bytes)
+                        broker_resume_conns(b);
+                used_bytes = b->requests.used_bytes;
                 while ((c = list_pop(&b->dirty_conns, struct conn, dirty)))
                         conn_settle(c);
                 fetch_resume(b);
-        } while (!list_is_empty(&b->dirty_conns));
+        } while (!list_is_empty(&b->dirty_conns) ||
+                 (!list_is_empty(&b->paused_conns) && budget_is_low(&b->requests) &&
+                  b->requests.used_bytes < used_bytes));
 
         if (b->stage >= BROKER_DRAINING)
                 broker_advance_stop(b);

@@ -209,7 +209,7 @@ static bool conn_may_take(const struct conn *c) {
 
 /* I3. Return: whether the frame that is arriving may be received. */
 static bool conn_charge(struct conn *c) {
-        size_t wanted_bytes = frame_reader_wanted_bytes(&c->in);
+        size_t wanted_bytes = c->is_greeted ? frame_reader_wanted_bytes(&c->in) : 0; /* a greeting has no length */
         struct broker *b = c->broker;
 
         if (c->charged_bytes > 0)
@@ -239,21 +239,29 @@ static void conn_take(struct conn *c) {
         }
 }
 
+/* Something has arrived: the rest is due within the idle time. */
+static void conn_watch_progress(struct conn *c) {
+        if (io_timer_set(c->broker->io, &c->idle, usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
+                c->is_closing = true;
+}
+
+/* Nothing is due where nothing has begun. An idle connection holds no memory either. */
+static void conn_rest(struct conn *c) {
+        frame_reader_trim(&c->in);
+        if (c->is_greeted && frame_reader_held_bytes(&c->in) == 0)
+                io_timer_cancel(c->broker->io, &c->idle);
+}
+
 static void conn_on_idle(struct io_timer *t, void *userdata) {
         struct conn *c = userdata;
 
         (void) t;
-        c->is_closing = true;
+        if (c->wanted & IO_STREAM_READABLE)
+                c->is_closing = true;
+        else
+                conn_watch_progress(c); /* it waits for us */
         conn_touch(c);
         broker_settle(c->broker);
-}
-
-/* Something has arrived: where it is not a whole frame, the rest is due within the idle time. */
-static void conn_watch_progress(struct conn *c) {
-        if (c->is_greeted && frame_reader_held_bytes(&c->in) == 0)
-                io_timer_cancel(c->broker->io, &c->idle);
-        else if (io_timer_set(c->broker->io, &c->idle, usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
-                c->is_closing = true;
 }
 
 static void conn_read(struct conn *c) {
@@ -285,7 +293,6 @@ static void conn_read(struct conn *c) {
 
         if (n_read > 0 && !c->is_closing)
                 conn_watch_progress(c);
-        frame_reader_trim(&c->in);
 }
 
 static void conn_write(struct conn *c) {
@@ -336,12 +343,16 @@ void conn_touch(struct conn *c) {
 
 void conn_settle(struct conn *c) {
         unsigned wanted = 0;
+        bool could_take;
 
         if (!c->is_closing) {
                 /* A limit may have been what stopped these. */
                 conn_take(c);
+                could_take = conn_may_take(c);
                 if (!c->is_blocked)
                         conn_write(c);
+                if (!could_take && conn_may_take(c))
+                        conn_touch(c); /* it was the answers that were in the way */
         }
         if (c->is_closing) {
                 if (!c->is_blocked)
@@ -350,6 +361,7 @@ void conn_settle(struct conn *c) {
                 return;
         }
 
+        conn_rest(c);
         if (conn_may_take(c) && conn_charge(c))
                 wanted |= IO_STREAM_READABLE;
         if (c->is_blocked)
