@@ -18,6 +18,7 @@ struct checkpoint_job {
         struct shard *shard;
         struct io *io;
         uint64_t number;
+        uint64_t base_index; /* the checkpoint that it goes on from; 0: none */
         uint64_t index;
         char *dir;
         struct log_scan *scan;
@@ -142,22 +143,45 @@ void shard_watch_cancel(struct shard *s, struct watch *w) {
         watch_point_free(s, point);
 }
 
-static void shard_wake(struct shard *s, uint64_t partition_id) {
-        struct map_node *n = map_find(&s->watch_points, &partition_id);
-        struct watch_point *point;
+static void watch_point_wake(struct shard *s, struct watch_point *point) {
+        struct list woken;
         struct watch *w;
 
-        if (!n)
-                return;
+        /* Who watches again from within is not woken again. */
+        list_init(&woken);
+        while ((w = list_pop(&point->watches, struct watch, link)))
+                list_append(&woken, &w->link);
 
-        point = CONTAINER_OF(n, struct watch_point, by_id);
         point->is_waking = true;
-        while ((w = list_pop(&point->watches, struct watch, link))) {
+        while ((w = list_pop(&woken, struct watch, link))) {
                 w->point = NULL;
                 w->on_change(w);
         }
         point->is_waking = false;
         watch_point_free(s, point);
+}
+
+static void shard_wake(struct shard *s, uint64_t partition_id) {
+        struct map_node *n = map_find(&s->watch_points, &partition_id);
+
+        if (n)
+                watch_point_wake(s, CONTAINER_OF(n, struct watch_point, by_id));
+}
+
+/* Partitions may be gone: whoever watches looks again. */
+static void shard_wake_all(struct shard *s) {
+        uint64_t id = 0;
+
+        for (;;) {
+                struct map_node *n = map_find_ge(&s->watch_points, &id);
+
+                if (!n)
+                        return;
+                id = CONTAINER_OF(n, struct watch_point, by_id)->partition_id + 1;
+                watch_point_wake(s, CONTAINER_OF(n, struct watch_point, by_id));
+                if (id == 0)
+                        return;
+        }
 }
 
 /* Failing */
@@ -218,19 +242,23 @@ void shard_forget_head(struct shard *s) {
 static void shard_refuse_unappended(struct shard *s, int error) {
         struct proposal *first = list_first(&s->unappended, struct proposal, link), *p;
         uint64_t from_ticket, to_ticket = s->next_ticket - 1;
+        bool had_mark = false;
 
         if (!first)
                 return;
 
         from_ticket = first->ticket;
         while ((p = list_pop(&s->unappended, struct proposal, link))) {
-                if (p->entry.kind == ENTRY_CHECKPOINT_MARK)
-                        s->mark_in_flight = false;
+                had_mark = had_mark || p->entry.kind == ENTRY_CHECKPOINT_MARK;
                 proposal_free(p);
         }
 
         shard_forget_head(s);
         shard_tell(s, from_ticket, to_ticket, error);
+        if (had_mark) {
+                s->mark_in_flight = false;
+                s->events->on_checkpoint(s->userdata, s, error);
+        }
 }
 
 /* Checkpoints */
@@ -269,15 +297,19 @@ static int checkpoint_job_run(struct io_job *job) {
                 s->term = before.term;
                 s->time_ms = before.append_time_ms;
         }
+        if (s->index < j->base_index) {
+                j->base_index = s->index; /* the newest went bad: next time from this one on */
+                return -EBADMSG;
+        }
 
         for (;;) {
                 r = log_scan_next(j->scan, &e);
+                if (r < 0)
+                        return r; /* damaged: a state without it would be another one */
                 if (r == 0)
                         break;
-                if (r == -EBADMSG || (r > 0 && e.index <= s->index))
-                        continue; /* what is damaged has no effect, here as in the state that serves */
-                if (r < 0)
-                        return r;
+                if (e.index <= s->index)
+                        continue;
                 r = state_apply(s, &e);
                 if (r < 0)
                         return r;
@@ -317,7 +349,8 @@ static void checkpoint_job_done(struct io_job *job, int r) {
                       "Shard %" PRIu64 " has a checkpoint at index %" PRIu64,
                       s->number,
                       j->index);
-        } else
+        } else {
+                s->checkpoint_index = MIN(s->checkpoint_index, j->base_index);
                 trace(s->tracer,
                       LOG_WARNING,
                       DRMQ_MESSAGE_CHECKPOINT_FAILED,
@@ -325,6 +358,7 @@ static void checkpoint_job_done(struct io_job *job, int r) {
                       s->number,
                       j->index,
                       strerrordesc_np(-r));
+        }
 
         s->checkpoint_job = checkpoint_job_free(j);
         s->events->on_checkpoint(s->userdata, s, r);
@@ -355,6 +389,7 @@ static int shard_begin_checkpoint(struct shard *s, uint64_t index) {
         j->shard = s;
         j->io = s->io;
         j->number = s->number;
+        j->base_index = s->checkpoint_index;
         j->index = index;
         j->job.run = checkpoint_job_run;
         j->job.done = checkpoint_job_done;
@@ -402,16 +437,21 @@ static int shard_replay_one(void *userdata, const struct entry *e) {
         struct shard *s = userdata;
 
         s->n_replayed++;
+        s->has_gap = s->has_gap || e->index != s->state->index + 1;
         return state_apply(s->state, e); /* I1: asserted there */
 }
 
 /* What has been committed of what was there before we led: it is on disk only. */
 static int shard_apply_stored(struct shard *s, uint64_t to_index) {
         uint64_t from_index = MAX(s->state->index + 1, shard_log_first_index(s->log));
+        int r;
 
-        return from_index <= to_index ?
-                       shard_log_replay(s->log, from_index, to_index, shard_replay_one, s) :
-                       0;
+        if (from_index > to_index)
+                return 0;
+
+        r = shard_log_replay(s->log, from_index, to_index, shard_replay_one, s);
+        s->has_gap = s->has_gap || s->state->index < to_index;
+        return r;
 }
 
 static void shard_apply_one(struct shard *s, struct proposal *p) {
@@ -428,6 +468,8 @@ static void shard_apply_one(struct shard *s, struct proposal *p) {
         head_applied(&s->head, ticket);
         for (unsigned i = 0; i < p->entry.n_slices; i++)
                 shard_wake(s, p->entry.slices[i].partition_id);
+        if (p->entry.kind == ENTRY_ADMIN)
+                shard_wake_all(s);
 
         if (p->entry.kind == ENTRY_CHECKPOINT_MARK) {
                 s->mark_in_flight = false;
@@ -479,7 +521,9 @@ static int shard_append(struct shard *s, struct proposal *p) {
 
         list_remove(&p->link);
         list_append(&s->in_flight, &p->link);
-        return io_timer_set(s->io, &s->flush, 0);
+        if (io_timer_set(s->io, &s->flush, 0) < 0)
+                shard_log_flush(s->log); /* without the others of this moment, then */
+        return 0;
 }
 
 static void shard_append_waiting(struct shard *s) {
@@ -490,7 +534,7 @@ static void shard_append_waiting(struct shard *s) {
                 r = raft_propose(s->raft, &p->entry.index, &p->entry.term);
                 if (r >= 0) {
                         r = shard_append(s, p);
-                        if (r < 0 && list_first(&s->unappended, struct proposal, link) == p)
+                        if (r < 0)
                                 raft_withdraw(s->raft, p->entry.index);
                 }
                 if (r == -EAGAIN)
@@ -566,10 +610,25 @@ static int shard_append_noop(struct shard *s, uint64_t index, uint64_t term) {
         return r;
 }
 
+static void trace_gap(const struct shard *s) {
+        trace(s->tracer,
+              LOG_ERR,
+              DRMQ_MESSAGE_CORRUPTION_FOUND,
+              "Entries of shard %" PRIu64 " are damaged, and with them what the next offsets are: nothing is appended",
+              s->number);
+}
+
 static void shard_become_ready_if(struct shard *s) {
         if (s->is_ready || s->has_failed || raft_role(s->raft) != RAFT_LEADER ||
             s->state->index < raft_term_start_index(s->raft))
                 return;
+
+        if (s->has_gap) {
+                trace_gap(s);
+                s->raft = raft_free(s->raft);
+                s->events->on_ready(s->userdata, s);
+                return;
+        }
 
         s->is_ready = true;
         trace(s->tracer,
@@ -602,6 +661,8 @@ static void shard_act(struct shard *s) {
         if (a.commit_index > s->state->index)
                 shard_apply_committed(s, a.commit_index);
         shard_become_ready_if(s);
+        if (!s->raft)
+                return;
         shard_checkpoint_if_due(s);
         if (!s->has_failed && raft_deadline(s->raft) != USEC_INFINITY &&
             io_timer_set(s->io, &s->election, raft_deadline(s->raft)) < 0)
@@ -689,7 +750,9 @@ static int shard_load_checkpoint(struct shard *s) {
 }
 
 static int shard_make_raft(struct shard *s, uint64_t node_id) {
-        if (s->report.tail_is_damaged)
+        if (s->has_gap)
+                trace_gap(s);
+        if (s->has_gap || s->report.tail_is_damaged)
                 return 0; /* without it nothing is proposed; what is good is served */
 
         return raft_new(
@@ -768,7 +831,7 @@ int shard_new(struct io *io,
                            &s->report);
         if (r < 0)
                 return r;
-        if (s->checkpoint_index > shard_log_last_index(s->log))
+        if (s->checkpoint_index > shard_log_last_index(s->log) && !s->report.tail_is_damaged)
                 return -EBADMSG; /* a checkpoint is of what was on disk: the log has lost its end */
 
         r = shard_apply_stored(s, shard_log_commit_index(s->log));
@@ -799,7 +862,8 @@ struct shard *shard_free(struct shard *s) {
         if (!s)
                 return NULL;
 
-        s->has_failed = true; /* nothing is answered from here on */
+        s->has_failed = true; /* nothing is proposed from here on */
+        shard_tell(s, 0, UINT64_MAX, -ECANCELED); /* I3: who waits frees what is its own */
         if (s->checkpoint_job) {
                 io_cancel(s->io, &s->checkpoint_job->job);
                 checkpoint_job_free(s->checkpoint_job);

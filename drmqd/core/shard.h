@@ -52,7 +52,8 @@ struct watch {
 };
 
 struct shard_events {
-        /* Requests may be taken from now on: this replica leads and its no-op is applied. */
+        /* Requests may be taken from now on: this replica leads and its no-op is applied (or it found has_gap, and will
+         * not lead). */
         void (*on_ready)(void *userdata, struct shard *s);
         /* A checkpoint was written, or failed. */
         void (*on_checkpoint)(void *userdata, struct shard *s, int error);
@@ -81,11 +82,12 @@ struct shard {
         void *userdata;
 
         struct shard_log *log;
-        struct raft *raft;   /* NULL: the log's tail is damaged, this replica only serves what is good */
+        struct raft *raft;   /* NULL: has_gap, or the log's tail is damaged: what is good is served, no more */
         struct state *state; /* applied */
         struct head head;
         struct recovery_report report;
         uint64_t n_replayed;
+        bool has_gap; /* what was to be replayed was not all there: nobody knows what the next offsets are */
 
         uint64_t next_ticket;
         uint64_t applied_ticket;
@@ -112,6 +114,7 @@ int shard_new(struct io *io,
               const struct shard_events *events,
               void *userdata,
               struct shard **ret);
+/* Whoever still waits is told -ECANCELED. */
 struct shard *shard_free(struct shard *s);
 DEFINE_CLEANUP(struct shard *, shard_free)
 /* Begins to campaign. on_ready() follows, unless the tail is damaged. */

@@ -412,6 +412,16 @@ int topics_reconcile(struct broker *b) {
                         return -ENOMEM;
                 ids[n++] = id;
         }
+        /* A group may have a position where nothing was ever sent. */
+        MAP_FOREACH(&data->positions, i) {
+                uint64_t id = CONTAINER_OF(i, struct position, by_key)->partition_id;
+
+                if (state_topic_partition(metadata, id) || state_partition(data, id) || (n > 0 && ids[n - 1] == id))
+                        continue;
+                if (!grow(ids, n_allocated, n + 1))
+                        return -ENOMEM;
+                ids[n++] = id;
+        }
 
         return drop_partitions(b, ids, n);
 }
@@ -607,6 +617,8 @@ void handle_topic_delete(struct request *r) {
 }
 
 void topics_free_all(struct broker *b) {
-        LIST_FOREACH(&b->topic_changes, c, struct change, link)
+        LIST_FOREACH(&b->topic_changes, c, struct change, link) {
+                request_drop(c->request);
                 change_free(c);
+        }
 }
