@@ -243,7 +243,9 @@ static void fetch_answer(struct fetch *f) {
         n = fetch_fill_slices(f, rows, body);
         assert(n == f->n_slices);
 
-        c->fetched_bytes += f->charged_bytes; /* until it is sent */
+        assert(f->charged_bytes >= f->n_bytes);
+        budget_release(&f->broker->fetches, f->charged_bytes - f->n_bytes);
+        c->fetched_bytes += f->n_bytes; /* until it is sent */
         f->charged_bytes = 0;
         request_answer(r, &answer, rows, n * sizeof(rows[0]), body, n);
         fetch_free(f);
@@ -445,8 +447,10 @@ void fetch_stop(struct broker *b) {
         LIST_FOREACH(&b->all_fetches, f, struct fetch, all) {
                 struct request *r = f->request;
 
-                if (!r || f->stage == FETCH_READING)
+                if (f->stage == FETCH_READING) {
+                        f->is_due = true; /* it parks no more */
                         continue;
+                }
                 r->on_gone = NULL;
                 f->request = NULL;
                 fetch_free(f);
@@ -497,6 +501,7 @@ void handle_fetch(struct request *r) {
                 if (f->items[i].max_bytes == 0)
                         f->items[i].max_bytes = f->max_bytes;
         }
+        frame_done(&r->frame); /* a long poll keeps no memory of the connection's */
         r->userdata = f;
         r->on_gone = fetch_on_gone;
 
