@@ -226,7 +226,9 @@ static void produce_judged(struct request *r,
                 return;
         }
 
-        proposal = make_proposal(r, rows, judged, n, n_accepted);
+        /* Where memory was short for one of them, there is nothing of an atomic request. */
+        if (!q->atomic || n_accepted == n)
+                proposal = make_proposal(r, rows, judged, n, n_accepted);
         if (!proposal) {
                 shard_forget_head(s);
                 mem_free(p);

@@ -374,7 +374,7 @@ static int apply_admin_op(struct state *s, struct byte_reader *b, int64_t time_m
 
         name = byte_reader_string(b, TOPIC_NAME_MAX);
         if (b->failed)
-                return -EBADMSG;
+                return byte_reader_result(b);
 
         switch (op) {
         case ADMIN_TOPIC_CREATE:
@@ -433,7 +433,7 @@ static int apply_group(struct state *s, const struct entry *e) {
                 uint64_t offset = byte_reader_uleb(&b);
 
                 if (b.failed)
-                        return -EBADMSG;
+                        return byte_reader_result(&b);
                 r = position_set(s, group, id, offset);
                 if (r < 0)
                         return r;
@@ -549,7 +549,9 @@ static int decode_topics(struct state *s, struct byte_reader *b) {
                 uint64_t n_partitions = byte_reader_uleb(b);
                 struct topic *t;
 
-                if (b->failed || n_partitions > PARTITIONS_PER_TOPIC_MAX)
+                if (b->failed)
+                        return byte_reader_result(b);
+                if (n_partitions > PARTITIONS_PER_TOPIC_MAX)
                         return -EBADMSG;
                 r = topic_new(s, name, created_ms, &t);
                 if (r < 0)
@@ -632,7 +634,7 @@ static int decode_positions(struct state *s, struct byte_reader *b) {
                 uint64_t offset = byte_reader_uleb(b);
 
                 if (b->failed)
-                        return -EBADMSG;
+                        return byte_reader_result(b);
                 r = position_set(s, group, partition_id, offset);
                 if (r < 0)
                         return r;
