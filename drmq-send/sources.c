@@ -180,6 +180,8 @@ static int send_buffered(const struct source *src,
                         return bad_record(src, s, in->n_records + 1, r, "");
 
                 r = send_record(src, s, json, p, n, why);
+                if (r == -ECANCELED && interrupt_count() == 1)
+                        return 0; /* it was waiting for its pace: that is where the stream ends */
                 if (r < 0)
                         return bad_record(src, s, in->n_records, r, why);
         }
