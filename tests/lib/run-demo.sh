@@ -55,7 +55,7 @@ pid=$!
 echo "$pid" >"$run/drmqd.pid"
 
 deadline=$((SECONDS + 30))
-until "$bin/drmqctl" status >/dev/null 2>&1; do
+until "$bin/drmqctl" status --timeout 1s >/dev/null 2>&1; do
         if [ ! -e "/proc/$pid" ] || [ "$SECONDS" -ge "$deadline" ]; then
                 echo "The node does not come up. Its log, $run/drmqd.log:" >&2
                 cat "$run/drmqd.log" >&2
