@@ -5,6 +5,7 @@
  *  I1  No byte at or behind end_pos is read.
  *  I2  pos only grows, but for segment_cursor_seek(); indices grow along with it.
  *  I3  A length is used only to read up to it, within its group or end_pos, until the checksum over it is right.
+ *  I4  A place that cannot be read counts as damaged.
  */
 #include "log/cursor.h"
 
@@ -53,8 +54,32 @@ void segment_cursor_seek(struct segment_cursor *c, uint64_t pos) {
         c->is_damaged = false;
 }
 
-/* Borrows @n bytes at @pos until the next call. Return: 0; -EBADMSG the file ends before; -EAGAIN, -ENODATA, -EIO,
- * -ENOMEM. */
+/* Reads the window anew from @pos on: @n bytes, and ahead up to @want, but sector by sector near a place that cannot be
+ * read, and never twice there: a disk may take seconds to fail. Return: bytes; -EIO; others as io_pread(). */
+static ssize_t cursor_read(struct segment_cursor *c, uint64_t pos, size_t n, size_t want) {
+        size_t least = (size_t) (MIN(ALIGN_TO(pos + n, LOG_SECTOR_BYTES), c->end_pos) - pos);
+        ssize_t k;
+
+        if (pos >= c->unreadable_from && pos < c->unreadable_to)
+                return -EIO;
+        if (pos < c->careful_pos)
+                want = MIN(want, least);
+
+        k = io_pread(c->segment->file, c->buf->data, want, pos, c->read_flags);
+        if (k == -EIO && want > least) {
+                c->careful_pos = pos + want;
+                k = io_pread(c->segment->file, c->buf->data, least, pos, c->read_flags);
+        }
+        if (k == -EIO && n <= LOG_SECTOR_BYTES) {
+                /* Where two sectors were to be read it may be the second; but nothing begins in the rest of the first. */
+                c->unreadable_from = pos;
+                c->unreadable_to = ALIGN_TO(pos + 1, LOG_SECTOR_BYTES);
+        }
+        return k;
+}
+
+/* Borrows @n bytes at @pos until the next call. Return: 0; -EBADMSG the file ends before, or cannot be read there (I4);
+ * -EAGAIN, -ENODATA, -ENOMEM. */
 static int cursor_view(struct segment_cursor *c, uint64_t pos, size_t n, const uint8_t **ret) {
         size_t want;
         ssize_t k;
@@ -80,7 +105,9 @@ static int cursor_view(struct segment_cursor *c, uint64_t pos, size_t n, const u
         }
 
         c->buf_bytes = 0;
-        k = io_pread(c->segment->file, c->buf->data, want, pos, c->read_flags);
+        k = cursor_read(c, pos, n, want);
+        if (k == -EIO)
+                return -EBADMSG; /* I4 */
         if (k < 0)
                 return (int) k;
         c->buf_pos = pos;

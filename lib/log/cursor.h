@@ -9,8 +9,8 @@
  * seen; where the group ends is then known by its padding: zeroes up to a 512-byte boundary, where a group header must
  * stand. An entry that stands on such a boundary cannot be taken for a header: its length would be past ENTRY_BYTES_MAX.
  *
- * What is damaged is reported, once, and stepped over on demand: segment_cursor_resync() looks for the next good entry
- * or group header. Both are checksummed with the segment's salt, so nothing else passes for one.
+ * What is damaged, or cannot be read (-EIO), is reported, and stepped over on demand: segment_cursor_resync() looks for
+ * the next good entry or group header. Both are checksummed with the segment's salt, so nothing else passes for one.
  *
  * A cursor borrows the segment and looks only at what never changes in it.
  */
@@ -42,6 +42,8 @@ struct segment_cursor {
         unsigned read_flags;   /* enum io_read_flags */
         bool stays;            /* -ENODATA instead of another read */
         uint64_t n_bytes_read; /* so far */
+        uint64_t careful_pos;  /* a place that cannot be read lies before this */
+        uint64_t unreadable_from, unreadable_to;
 
         struct entry_slice *slices;
         size_t n_slices_allocated;
@@ -62,7 +64,7 @@ void segment_cursor_seek(struct segment_cursor *c, uint64_t pos);
  * @ret_pos: where it stands
  *
  * Return: 1; 0 the end; -EBADMSG damaged: segment_cursor_resync() steps over it; -EAGAIN with IO_READ_NOWAIT; -ENODATA
- * with .stays; -EIO; -ENOMEM. After an error other than -EBADMSG the same call may be made again.
+ * with .stays; -ENOMEM. After an error other than -EBADMSG the same call may be made again.
  */
 int segment_cursor_next(struct segment_cursor *c,
                         enum entry_verify verify,

@@ -97,7 +97,7 @@ int index_builder_encode(const struct index_builder *b,
  */
 int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, size_t n);
 
-/* Reads all of a closed segment. Damaged entries are stepped over. Blocks. Return: 0 and a new builder; -ENOMEM; -EIO. */
+/* Reads all of a closed segment. Damaged entries are stepped over. Blocks. Return: 0 and a new builder; -ENOMEM. */
 int index_build(const struct segment *s, struct index_builder **ret);
 
 /* index_build() and index_write(). Blocks. */

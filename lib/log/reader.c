@@ -100,6 +100,12 @@ struct log_read {
         struct log_position position;
 };
 
+/* Whether a partition whose first point this is begins before what is looked for. */
+static bool begins_before(const struct log_read *r, const struct index_point *p) {
+        return r->what == INDEX_KEY_OFFSET ? p->offset <= r->key
+                                           : p->append_time_ms < (int64_t) r->key;
+}
+
 /* ---- Made on the loop ---- */
 
 static struct held_segment *hold(struct log_read *r, struct segment *s) {
@@ -160,17 +166,28 @@ static bool hint_fits(const struct log_position *hint, const struct segment *s, 
                hint->pos >= SEGMENT_HEADER_BYTES && hint->pos <= s->end_pos && hint->pos % 8 == 0;
 }
 
-/* Which segments may be needed: from the hint's on, else all. */
-static int hold_segments(struct log_read *r, struct shard_log *l, const struct log_position *hint) {
-        size_t from = 0;
-        int k;
+/* Which segments may be needed: from the hint's on; the newest, where its points show that the key lies there; else
+ * all. Return: the first of them. */
+static size_t
+first_needed(struct log_read *r, const struct shard_log *l, const struct log_position *hint) {
+        const struct index_point *first;
 
         for (size_t i = l->n_segments; hint && i > 0; i--)
                 if (hint_fits(hint, l->segments[i - 1], r->key)) {
-                        from = i - 1;
                         r->hint = *hint;
-                        break;
+                        return i - 1;
                 }
+
+        if (l->n_segments > 0 && !l->segments[l->n_segments - 1]->is_closed &&
+            index_builder_points(l->builder, r->partition_id, INDEX_KEY_OFFSET, 0, 1, &first) > 0 &&
+            begins_before(r, first))
+                return l->n_segments - 1;
+        return 0;
+}
+
+static int hold_segments(struct log_read *r, struct shard_log *l, const struct log_position *hint) {
+        size_t from = first_needed(r, l, hint);
+        int k;
 
         r->segments = new0(struct held_segment, MAX(l->n_segments - from, (size_t) 1));
         if (!r->segments)
@@ -294,7 +311,7 @@ static int build_index(struct log_read *r, struct held_segment *h) {
 }
 
 /* Looks into a closed segment's index. @ret_first, @ret_more as index_file_points(). Return: how many; 0 the partition is
- * not there; -EAGAIN; -EIO; -ENOMEM. */
+ * not there; -EAGAIN; -ENOMEM. */
 static int look_up(struct log_read *r,
                    struct held_segment *h,
                    uint64_t key,
@@ -394,11 +411,6 @@ static int probe(struct log_read *r, struct held_segment *h) {
                 h->has_partition = n > 0;
         }
         return h->has_partition;
-}
-
-static bool begins_before(const struct log_read *r, const struct index_point *p) {
-        return r->what == INDEX_KEY_OFFSET ? p->offset <= r->key
-                                           : p->append_time_ms < (int64_t) r->key;
 }
 
 /* The last segment in which the partition begins before the key, else the first one: what is looked for lies there, or
@@ -862,7 +874,7 @@ static int run_once(struct log_read *r) {
         }
 
         k = run_stretches(r);
-        if (k == -EAGAIN || k == -EIO || k == SUSPICIOUS)
+        if (k == -EAGAIN || k == SUSPICIOUS)
                 if (r->n_slices > 0)
                         k = 0; /* the next run meets it again */
         if (k < 0 && k != -EBADMSG)

@@ -10,7 +10,8 @@
  *     struct log_read   the batches of one partition from an offset on: a fetch
  *     struct log_scan   all entries from an index on: checkpoints, dumps, replay
  *
- * What is read from disk is verified before it is handed out: the entry's checksum and, for a fetch, the batches'.
+ * What is read from disk is verified before it is handed out: the entry's checksum and, for a fetch, the batches'. A
+ * place that cannot be read counts as damaged.
  *
  * How a batch is found. Each segment has an index (log/index.h): per partition, points (offset, append time, position).
  * A batch without a point of its own begins less than INDEX_DISTANCE_BYTES behind a point of the same partition. So a
@@ -81,7 +82,7 @@ DEFINE_CLEANUP(struct log_read *, log_read_free)
  * follows.
  *
  * Return: 1 there are slices; 0 nothing from @offset on below the limit; -EAGAIN; -EBADMSG what comes next is damaged
- * and no good batch is before it (log_read_damage() tells where); -EIO; -ENOMEM. After an error it may be run again,
+ * and no good batch is before it (log_read_damage() tells where); -ENOMEM. After an error it may be run again,
  * from the start.
  */
 int log_read_run(struct log_read *r, bool may_block);
@@ -140,7 +141,7 @@ DEFINE_CLEANUP(struct log_scan *, log_scan_free)
  *
  * Return: 1; 0 the end; -EBADMSG the entries between the last one and the next are damaged or missing (or with
  * ENTRY_VERIFY_BATCHES one of the next one's batches is): said once for each such gap, the next call goes on behind it;
- * -EIO; -ENOMEM.
+ * -ENOMEM.
  */
 int log_scan_next(struct log_scan *s, struct entry *ret);
 /* Bytes read so far: for progress, and to pace a job. */

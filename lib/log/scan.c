@@ -91,7 +91,7 @@ static void close_segment(struct log_scan *s) {
 }
 
 /* The next entry at or behind next_index, whatever lies between. Return: 1; 0 the end; -EBADMSG the batches of that
- * entry are damaged; -EIO; -ENOMEM. */
+ * entry are damaged; -ENOMEM. */
 static int find_entry(struct log_scan *s, struct entry *ret) {
         while (s->segment_i < s->n_segments) {
                 const struct scan_segment *g = s->segments + s->segment_i;

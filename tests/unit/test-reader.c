@@ -931,17 +931,37 @@ TEST(a_reader_outlives_what_a_truncation_replaces) {
         model_done(&m);
 }
 
-TEST(an_error_of_the_disk_is_passed_on) {
-        uint64_t next;
+TEST(a_place_that_cannot_be_read_is_damage) {
         struct model m;
+        const char *path;
+        unsigned n_damage;
+        uint64_t pos, index = 0;
+        size_t n;
 
-        model_init(&m, 1, 1);
-        for (unsigned i = 0; i < 10; i++)
-                model_append_one(&m, 0, 4000, 1);
+        model_init(&m, 1, 2);
+        for (unsigned j = 0; j < 300; j++) {
+                model_append_one(&m, 0, 3000, 10);
+                model_append_one(&m, 1, 3000, 10);
+        }
         model_flush(&m);
-        sim_disk_fail(m.f.disk, SIM_DISK_READ, NULL, 1, EIO);
-        ASSERT_ERROR(fetch(&m, 0, 0, 10, 20000, true, NULL, &next, NULL), EIO);
-        ASSERT_EQ(fetch(&m, 0, 0, 10, 20000, true, NULL, &next, NULL), 1);
+        log_fixture_kill(&m.f);
+        ASSERT_OK(log_fixture_open(&m.f));
+        find_entry(&m, 201, &path, &pos, &n);
+        ASSERT_STREQ(path, m.f.log->segments[0]->path);
+        ASSERT_GT(m.f.log->n_segments, 1);
+        ASSERT_OK(sim_disk_break_range(m.f.disk, path, pos + 1000, 1000));
+        for (unsigned i = 0; i < 2; i++) {
+                ASSERT_EQ(read_past_damage(&m, i, &n_damage, &index), 299);
+                ASSERT_EQ(n_damage, 1);
+                ASSERT_EQ(index, 201);
+                read_all(&m, 1, 0, 50000, i);
+        }
+
+        /* Once is not for ever. */
+        ASSERT_OK(sim_disk_break_range(m.f.disk, path, 0, 0));
+        sim_disk_fail(m.f.disk, SIM_DISK_READ, ".log", 1, EIO);
+        read_all(&m, 0, 0, 50000, true);
+        ASSERT_EQ(sim_disk_fail_clear(m.f.disk), 0);
         model_done(&m);
 }
 
