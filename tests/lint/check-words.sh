@@ -20,10 +20,6 @@ files '*.[ch]' | while read -r file; do
         [ "$(head -n 1 "$file")" = '/* SPDX-License-Identifier: Apache-2.0 */' ] || echo "$file"
 done | rule "each C file begins with the licence line"
 
-files '*.sh' '*.bash' '*.bats' .ci/run Makefile | while read -r file; do
-        head -n 3 "$file" | grep -q '^# SPDX-License-Identifier: Apache-2.0$' || echo "$file"
-done | rule "each script begins with the licence line"
-
 files '*.c' '*.h' '*.bats' '*.sh' '*.bash' Makefile | xargs -r -d '\n' grep -nE '[[:blank:]]+$' -- |
         cut -d : -f 1,2 | rule "no line ends in blanks"
 
