@@ -255,7 +255,9 @@ start_zeroing(struct shard_log *l, struct io_file *file, uint64_t from_pos, uint
         io_submit(l->io, IO_LANE_BACKGROUND, &z->job);
 }
 
-/* Keeps space ahead of the writer: for the group that waits first, then ahead of what is planned. */
+/* Keeps space ahead of the writer: for the group that waits first, then ahead of what is planned. The next file is zeroed
+ * whole while the one before it is written: in a file that grows, a group's sync would wait for the zeroes behind it and
+ * for the journal of the file system (measured: 2.8 ms instead of 0.2). */
 static void zero_ahead(struct shard_log *l) {
         const struct group *first = list_first(&l->groups, struct group, link);
         const struct segment *s = newest(l); /* there is one where something may be appended */
@@ -286,6 +288,8 @@ static void zero_ahead(struct shard_log *l) {
                 start_zeroing(l, s->file, s->zeroed_pos, 0);
         else if (roll_is_near && !l->next_file)
                 start_zeroing(l, /* file= */ NULL, 0, SEGMENT_HEADER_BYTES);
+        else if (roll_is_near && !l->is_short_of_space && l->next_zeroed_pos < l->config.segment_bytes)
+                start_zeroing(l, l->next_file, l->next_zeroed_pos, 0);
 }
 
 static void on_space_timer(struct io_timer *t, void *userdata) {
