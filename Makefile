@@ -269,7 +269,7 @@ lint: deps-more all
 	$(call run_tests,$(sort $(wildcard tests/lint/check-*.sh)),CC='$(CC)' LINT_CFLAGS="$(subst ",\",$(our_cppflags) $(our_cflags))")
 
 format:
-	clang-format -i $(sources)
+	$(quiet)clang-format -i $(sources)
 
 # ---- Install and run ----
 
