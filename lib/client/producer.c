@@ -75,12 +75,13 @@ struct lane {
         struct list in_open;  /* producer->open, from the opening until it has lingered */
         struct list in_queue; /* producer->ready, or ->delayed where is_delayed */
         struct list batches;
-        unsigned n_ready, n_sent;
+        unsigned n_ready, n_sent, n_ended;
         bool is_due;       /* the open batch need not wait any longer */
         bool is_delayed;   /* in ->delayed */
         bool is_rewinding; /* I1 */
         bool needs_id;     /* its sequence has a gap */
         int64_t producer_id;
+        bool is_introduced; /* the node has a batch of this id */
         int32_t next_sequence;
         usec_t used_usec;
         int error; /* the last one that may pass */
@@ -175,14 +176,21 @@ static void producer_recharge(struct producer *p, struct pending_batch *b, size_
 
 static bool lane_has_work(const struct lane *lane) {
         const struct producer *p = lane->route->producer;
+        unsigned in_flight_max = p->in_flight_max, n_out = lane->n_sent + lane->n_ended;
 
         if (lane->is_rewinding)
                 return false;
+        /* A node remembers the last PRODUCER_IN_FLIGHT_MAX batches of an id: what has ended out of order counts too, so
+         * that the one which has not can be found there when it is sent again. */
+        /* A node that knows nothing of an id takes any sequence: so it has to have the first batch before the second may
+         * go, or a first one that was refused would end up behind it. */
+        if (lane->producer_id >= 0 && !lane->is_introduced)
+                in_flight_max = 1;
         if (lane->n_ready > 0)
-                return lane->n_sent < p->in_flight_max;
+                return n_out < in_flight_max;
         /* Without linger what comes while something is under way goes together, when that has come back. */
         return lane->open && lane->is_due && !p->config.is_atomic &&
-               lane->n_sent < (p->config.linger_usec > 0 ? p->in_flight_max : 1u);
+               n_out < (p->config.linger_usec > 0 ? in_flight_max : 1u);
 }
 
 /* Puts the lane where it belongs (I4). */
@@ -225,6 +233,7 @@ static void lane_deliver(struct lane *lane) {
                         return;
 
                 list_remove(&b->link);
+                lane->n_ended--;
                 producer_recharge(p, b, 0);
                 if (b->error < 0) {
                         p->sums.n_failed += b->n_messages;
@@ -277,8 +286,11 @@ static void batch_detach(struct pending_batch *b) {
 
 /* To be followed by lane_settle(). */
 static void batch_succeed(struct pending_batch *b, uint64_t base_offset) {
+        struct lane *lane = b->lane;
+
         batch_detach(b);
         b->state = BATCH_ENDED;
+        lane->n_ended++;
         b->base_offset = base_offset;
         slice_done(&b->bytes);
 }
@@ -293,6 +305,7 @@ static void batch_fail_alone(struct pending_batch *b, int error, const char *tex
                 lane->needs_id = lane->is_rewinding = true;
         batch_detach(b);
         b->state = BATCH_ENDED;
+        lane->n_ended++;
         b->error = error;
         slice_done(&b->bytes);
         b->text = mem_asprintf("%s/%" PRIu32 ": %s%s",
@@ -345,6 +358,12 @@ static int64_t producer_new_id(struct producer *p) {
         return (int64_t) (io_random_u64(p->io) & INT64_MAX);
 }
 
+static void lane_renew_id(struct lane *lane) {
+        lane->producer_id = producer_new_id(lane->route->producer);
+        lane->is_introduced = false;
+        lane->next_sequence = 0;
+}
+
 /* The same records under another id. The bytes are ours alone: nothing of this lane is out, and the session drops what
  * it had queued before it ends a request. */
 static void batch_relabel(struct pending_batch *b, int64_t producer_id, int32_t sequence) {
@@ -369,8 +388,7 @@ static void lane_relabel(struct lane *lane) {
                         batch_fail(b, -EILSEQ, "a batch before it failed, and it cannot be sent under another id");
 
         lane->needs_id = false;
-        lane->producer_id = producer_new_id(lane->route->producer);
-        lane->next_sequence = 0;
+        lane_renew_id(lane);
         LIST_FOREACH(&lane->batches, b, struct pending_batch, link)
                 if (b->state == BATCH_READY) {
                         batch_relabel(b, lane->producer_id, lane->next_sequence);
@@ -714,10 +732,8 @@ static int lane_open(struct lane *lane) {
         }
 
         if (lane->producer_id >= 0 && list_is_empty(&lane->batches) &&
-            usec_sub(now, lane->used_usec) > PRODUCER_IDLE_USEC) {
-                lane->producer_id = producer_new_id(p);
-                lane->next_sequence = 0;
-        }
+            usec_sub(now, lane->used_usec) > PRODUCER_IDLE_USEC)
+                lane_renew_id(lane);
         if (usec_sub(now, lane->route->asked_usec) > PRODUCER_METADATA_USEC)
                 (void) route_ask(lane->route, /* create= */ false); /* else with the next batch */
 
@@ -795,6 +811,7 @@ static void batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t bas
 
         if (code_is_success(code)) {
                 lane->used_usec = io_now(p->io);
+                lane->is_introduced = true;
                 p->backoff_usec = SESSION_BACKOFF_MIN_USEC;
                 batch_succeed(b, base_offset);
                 return;
