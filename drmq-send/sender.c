@@ -136,15 +136,13 @@ int sender_wait(struct sender *s, int fd) {
         assert(s);
 
         for (;;) {
-                if (interrupt_count() > 0)
+                if (interrupt_count() > 0 || !sender_is_well(s))
                         return 0;
                 r = wait_step(s, fd, USEC_INFINITY);
                 if (r < 0)
                         return connect_error(s->client, r, "Cannot send");
                 if (r & WAIT_INPUT)
                         return 1;
-                if (!sender_is_well(s))
-                        return 0;
         }
 }
 
