@@ -496,6 +496,7 @@ static int scan_newest(struct recovered *out,
                 .durable_index = durable_index,
                 .last_good_index = follows_good ? segment->last_index : 0,
         };
+        const uint64_t n_damaged_before = out->report.n_damaged_regions;
         int r;
 
         out->named_durable_index =
@@ -513,6 +514,20 @@ static int scan_newest(struct recovered *out,
         r = scan_judge_tail(&s);
         if (r < 0)
                 return r;
+
+        /* The walk that readers make finds good entries in damaged groups too: the index is to say the same. Where it
+         * cannot be made, what was found here is enough. */
+        if (out->report.n_damaged_regions > n_damaged_before) {
+                _cleanup_(index_builder_freep) struct index_builder *whole = NULL;
+
+                r = index_build(segment, &whole);
+                if (r < 0 && r != -EIO)
+                        return r;
+                if (r >= 0) {
+                        index_builder_free(out->builder);
+                        out->builder = TAKE_PTR(whole);
+                }
+        }
 
         /* What the next offsets are, nobody knows where the last entry cannot be read. */
         if (s.last_good_index < segment->last_index)

@@ -590,7 +590,7 @@ static void write_until_crash(struct log_fixture *f) {
 TEST(a_crash_at_any_step_loses_nothing_that_was_reported_synced, .timeout_sec = 120) {
         unsigned n_cut = 0, n_runs = 0;
 
-        for (uint64_t seed = 1; seed <= 12; seed++) {
+        for (uint64_t seed = 1; seed <= 6; seed++) {
                 for (uint64_t n = 1;; n++) {
                         struct log_fixture f;
                         uint64_t acknowledged, last;
@@ -628,7 +628,7 @@ TEST(a_crash_at_any_step_loses_nothing_that_was_reported_synced, .timeout_sec = 
                                 break;
                 }
         }
-        ASSERT_GE(n_runs, 12 * 40);
+        ASSERT_GE(n_runs, 6 * 40);
         ASSERT_GE(n_cut, 10); /* the interesting case does come up */
 }
 
