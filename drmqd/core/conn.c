@@ -209,7 +209,7 @@ static bool conn_may_take(const struct conn *c) {
 
 /* I3. Return: whether the frame that is arriving may be received. */
 static bool conn_charge(struct conn *c) {
-        size_t wanted_bytes = c->is_greeted ? frame_reader_wanted_bytes(&c->in) : 0; /* a greeting has no length */
+        size_t wanted_bytes = frame_reader_wanted_bytes(&c->in);
         struct broker *b = c->broker;
 
         if (c->charged_bytes > 0)
@@ -387,6 +387,7 @@ int conn_new(struct broker *b, struct io_stream *stream, struct conn **ret) {
         list_init(&c->requests);
         fetch_conn_init(c);
         frame_reader_init(&c->in, REQUEST_BYTES_MAX + FRAME_PRELUDE_BYTES, RECEIVE_CHUNK_BYTES);
+        frame_reader_expect(&c->in, GREETING_BYTES);
         frame_queue_init(&c->out);
         list_append(&b->conns, &c->link);
         b->n_conns++;

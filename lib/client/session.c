@@ -367,6 +367,7 @@ static int session_greet(struct session *s) {
         if (r < 0)
                 return r;
 
+        frame_reader_expect(&s->reader, sizeof(greeting));
         s->queued_pos += sizeof(greeting);
         s->state = SESSION_GREETING;
         return 0;

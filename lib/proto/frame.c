@@ -89,7 +89,9 @@ void frame_reader_done(struct frame_reader *r) {
 }
 
 size_t frame_reader_wanted_bytes(const struct frame_reader *r) {
-        return r->end - r->begin >= sizeof(le32_t) ? le32_load(r->buf->data + r->begin) : 0;
+        return r->plain_bytes == 0 && r->end - r->begin >= sizeof(le32_t) ?
+                       le32_load(r->buf->data + r->begin) :
+                       0;
 }
 
 size_t frame_reader_held_bytes(const struct frame_reader *r) {
@@ -165,6 +167,12 @@ static void reader_advance(struct frame_reader *r, size_t n) {
                 r->begin = r->end = 0;
 }
 
+void frame_reader_expect(struct frame_reader *r, size_t n) {
+        assert(r);
+
+        r->plain_bytes = n;
+}
+
 int frame_reader_take(struct frame_reader *r, void *p, size_t n) {
         assert(r);
         assert(p);
@@ -175,6 +183,7 @@ int frame_reader_take(struct frame_reader *r, void *p, size_t n) {
 
         memcpy(p, r->buf->data + r->begin, n);
         reader_advance(r, n);
+        r->plain_bytes -= MIN(n, r->plain_bytes);
         return 1;
 }
 

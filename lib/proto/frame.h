@@ -89,6 +89,7 @@ struct frame_reader {
         struct buf *buf;
         size_t begin;       /* unread bytes: begin..end of buf */
         size_t end;
+        size_t plain_bytes; /* what comes next is no frame: for frame_reader_take() */
         size_t max_bytes;   /* longest frame that is let in */
         size_t chunk_bytes; /* size of a fresh buffer */
 };
@@ -99,7 +100,9 @@ void frame_reader_done(struct frame_reader *r);
 int frame_reader_space(struct frame_reader *r, uint8_t **ret, size_t *ret_n);
 /* @n bytes have been put there. */
 void frame_reader_commit(struct frame_reader *r, size_t n);
-/* Takes @n plain bytes from the front (the greeting). Return: 1; 0 fewer are there. */
+/* The next @n bytes are no frame (the greeting): until they are taken, no length is read out of them. */
+void frame_reader_expect(struct frame_reader *r, size_t n);
+/* Takes @n plain bytes from the front. Return: 1; 0 fewer are there. */
 int frame_reader_take(struct frame_reader *r, void *p, size_t n);
 /* Return: 1 a frame (frame_done() it); 0 not whole yet; -EPROTO breaks the rules; -EMSGSIZE over max_bytes; -EBADMSG its
  * checksum is wrong; -ENOMEM. After an error the connection is closed. */

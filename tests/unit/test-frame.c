@@ -358,6 +358,27 @@ TEST(plain_bytes_come_first) {
         frame_reader_done(&r);
 }
 
+TEST(plain_bytes_are_not_taken_for_a_length) {
+        struct frame_reader r;
+        uint8_t greeting[GREETING_BYTES];
+
+        greeting_encode_client(greeting);
+        frame_reader_init(&r, FRAME_BYTES_MAX, CHUNK);
+        frame_reader_expect(&r, sizeof(greeting));
+        for (size_t i = 0; i < sizeof(greeting); i++) {
+                ASSERT_EQ(frame_reader_take(&r, greeting, sizeof(greeting)), 0);
+                ASSERT_EQ(frame_reader_wanted_bytes(&r), 0);
+                ASSERT_OK(feed(&r, greeting + i, 1));
+                ASSERT_LE(frame_reader_held_bytes(&r), 2 * CHUNK);
+        }
+        ASSERT_EQ(frame_reader_take(&r, greeting, sizeof(greeting)), 1);
+
+        /* From here on there are lengths. */
+        ASSERT_OK(feed(&r, (const uint8_t[]){ 0, 1, 0, 0 }, 4));
+        ASSERT_EQ(frame_reader_wanted_bytes(&r), 256);
+        frame_reader_done(&r);
+}
+
 TEST(reader_and_queue_survive_lack_of_memory) {
         struct slice body[] = { body_of("first"), body_of("second") };
 
