@@ -115,7 +115,7 @@ void broker_fixture_end(struct broker_fixture *f, bool power_cut) {
 }
 
 void broker_fixture_stop(struct broker_fixture *f) {
-        usec_t until = sim_world_now(f->world) + BROKER_FIXTURE_WAIT_USEC;
+        usec_t until = sim_world_now(f->world) + 2 * BROKER_FIXTURE_WAIT_USEC;
 
         sim_port_unlisten(sim_process_port(f->process));
         broker_stop(f->broker);
@@ -194,6 +194,7 @@ void broker_client_dial(struct broker_client *c, struct broker_fixture *f) {
         *c = (struct broker_client){ .fixture = f };
         list_init(&c->replies);
         frame_reader_init(&c->in, FRAME_BYTES_MAX, 4096);
+        frame_reader_expect(&c->in, GREETING_BYTES);
         ASSERT_OK(sim_process_new(f->world, "client", NULL, NULL, NULL, &c->process));
         ASSERT_OK(io_connect(sim_process_io(c->process), &address, client_on_stream, c, &c->stream));
         client_want(c);
@@ -228,11 +229,26 @@ void broker_client_end(struct broker_client *c) {
 }
 
 void broker_client_bytes(struct broker_client *c, const void *p, size_t n) {
+        ASSERT_EQ(c->n_held, 0);
         if (c->n_sent == c->n_bytes)
                 c->n_sent = c->n_bytes = 0;
         ASSERT_TRUE(grow(c->bytes, c->n_allocated, c->n_bytes + n));
         memcpy(c->bytes + c->n_bytes, p, n);
         c->n_bytes += n;
+        if (c->stream)
+                client_want(c);
+}
+
+void broker_client_hold(struct broker_client *c, size_t n) {
+        ASSERT_LE(n, c->n_bytes - c->n_sent);
+        c->n_bytes -= n;
+        c->n_held = n;
+        client_want(c);
+}
+
+void broker_client_release(struct broker_client *c) {
+        c->n_bytes += c->n_held;
+        c->n_held = 0;
         if (c->stream)
                 client_want(c);
 }

@@ -59,6 +59,7 @@ struct broker_client {
         struct frame_reader in;
         uint8_t *bytes; /* to be sent */
         size_t n_bytes, n_allocated, n_sent;
+        size_t n_held; /* behind n_bytes: not to be sent yet */
         struct list replies;
         uint64_t correlation; /* of the last request */
         size_t n_received;
@@ -82,6 +83,9 @@ void broker_client_end(struct broker_client *c);
 
 /* Plain bytes. */
 void broker_client_bytes(struct broker_client *c, const void *p, size_t n);
+/* Keeps back the last @n bytes of what was to be sent and has not been; broker_client_release() lets them go. */
+void broker_client_hold(struct broker_client *c, size_t n);
+void broker_client_release(struct broker_client *c);
 /* A request with a correlation of its own. Return: which. */
 uint64_t broker_client_send(struct broker_client *c,
                             uint16_t type,
