@@ -73,9 +73,7 @@ struct log_read {
         uint64_t stretch_end;
         uint64_t n_bytes_before; /* read with cursors before this one */
         size_t hit_bytes;        /* entries with something for us, of what the cursor read */
-        bool expects_point;      /* the cursor is at … */
-        struct index_point expected;
-        bool has_points; /* of this segment */
+        bool has_points;         /* of this segment */
         bool has_more_points;
         struct index_point *points; /* borrows: looked_up or known ones */
         size_t n_points;
@@ -591,11 +589,10 @@ static int verify_batch(const struct entry_slice *s, struct batch_view *ret) {
 
 /* Looks for our slices in the entry at @pos. Return: as take_batch(). */
 static int take_entry(struct log_read *r, const struct entry *e, uint64_t pos) {
-        bool is_ours = false, is_expected = !r->expects_point;
+        bool is_ours = false;
         size_t n_slices_before = r->n_slices, n_slices;
         int k;
 
-        r->expects_point = false;
         for (unsigned i = 0; i < e->n_slices; i++) {
                 const struct entry_slice *s = e->slices + i;
                 struct batch_view view;
@@ -603,8 +600,6 @@ static int take_entry(struct log_read *r, const struct entry *e, uint64_t pos) {
                 if (s->partition_id != r->partition_id)
                         continue;
                 is_ours = true;
-                is_expected = is_expected ||
-                              (pos == r->expected.pos && s->base_offset == r->expected.offset);
 
                 if (!verify_batch(s, &view)) {
                         note_damage(r, pos, e->index);
@@ -625,8 +620,6 @@ static int take_entry(struct log_read *r, const struct entry *e, uint64_t pos) {
                 }
         }
 
-        if (!is_expected && !r->is_careful)
-                return SUSPICIOUS;
         if (!is_ours)
                 return TAKE_GOES_ON;
 
@@ -655,7 +648,6 @@ static void begin_segment(struct log_read *r, size_t i, uint64_t pos) {
         r->hit_bytes = 0;
         r->has_points = false;
         r->has_more_points = false;
-        r->expects_point = false;
         r->n_points = r->point_i = 0;
 }
 
@@ -679,8 +671,6 @@ static int next_stretch(struct log_read *r) {
                                 continue;
 
                         /* At or before the cursor: its batch has been read, but not all that belongs to it. */
-                        r->expects_point = p->pos >= c->pos;
-                        r->expected = *p;
                         if (p->pos > c->pos)
                                 segment_cursor_seek(c, p->pos);
                         r->stretch_end = p->pos + INDEX_DISTANCE_BYTES;
@@ -717,18 +707,15 @@ static size_t read_bytes(const struct log_read *r) {
                             (uint64_t) READ_SPARSE_BYTES);
 }
 
-/* Steps over what is damaged at the cursor. Return: 0; SUSPICIOUS; -EAGAIN; others as segment_cursor_resync(). */
+/* Steps over what is damaged at the cursor. Return: 0; -EAGAIN; others as segment_cursor_resync(). */
 static int step_over(struct log_read *r) {
         struct segment_cursor *c = &r->cursor;
         uint64_t pos = c->pos;
         int k;
 
-        if (r->expects_point && !r->is_careful)
-                return SUSPICIOUS;
         if (!r->may_block)
                 return -EAGAIN;
 
-        r->expects_point = false;
         note_damage(r, pos, /* index= */ 0);
         k = segment_cursor_resync(c);
         if (k < 0)
@@ -882,13 +869,16 @@ static int run_once(struct log_read *r) {
 
         if (r->n_slices > 0)
                 return settle(r) < 0 ? -ENOMEM : 1;
-        if (k == 0 && r->is_damaged)
-                k = -EBADMSG;
-        if (k == -EBADMSG) {
-                k = r->damage_index > 0 ? 0 : find_damaged_index(r);
-                return k < 0 ? k : -EBADMSG;
+        if (r->n_unverified > 0)
+                return SUSPICIOUS; /* I3: there was to be something, and whole */
+        if (k == 0 && !r->is_damaged)
+                return 0;
+        if (r->damage_index == 0) {
+                k = find_damaged_index(r);
+                if (k < 0)
+                        return k;
         }
-        return r->n_unverified > 0 ? SUSPICIOUS : 0; /* I3: there was to be something */
+        return -EBADMSG;
 }
 
 int log_read_run(struct log_read *r, bool may_block) {

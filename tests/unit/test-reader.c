@@ -574,6 +574,32 @@ TEST(large_batches_that_follow_each_other_need_no_index) {
         model_done(&m);
 }
 
+TEST(a_segment_whose_index_is_being_written_is_read_from_memory) {
+        uint64_t offset = 0, limit;
+        struct model m;
+
+        model_init(&m, 1, 2);
+        log_fixture_close(&m.f);
+        m.f.config.segment_bytes = 8u << 20; /* more points than a fetch takes along */
+        ASSERT_OK(log_fixture_open(&m.f));
+        while (m.f.log->n_segments == 1) {
+                model_append_one(&m, 0, 200, 1);
+                model_append_one(&m, 1, 20000, 1);
+                shard_log_flush(m.f.log);
+                while (shard_log_durable_index(m.f.log) < shard_log_last_index(m.f.log))
+                        ASSERT_TRUE(sim_disk_run_job(m.f.disk));
+        }
+        ASSERT_FALSE(list_is_empty(&m.f.log->index_jobs));
+
+        limit = m.next_offsets[0];
+        ASSERT_GT(limit, 300);
+        sim_disk_fail(m.f.disk, SIM_DISK_OPEN, NULL, 1, EIO);
+        while (offset < limit)
+                ASSERT_EQ(fetch(&m, 0, offset, limit, 1u << 20, false, NULL, &offset, NULL), 1);
+        ASSERT_EQ(sim_disk_fail_clear(m.f.disk), 1);
+        model_done(&m);
+}
+
 TEST(the_same_read_runs_again_in_a_job) {
         struct sim_disk_faults never_cached = { .read_again = 1000000 };
         _cleanup_(log_read_freep) struct log_read *read = NULL;
