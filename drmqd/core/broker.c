@@ -16,6 +16,8 @@
 
 /* Answers that a client does not take at a stop are given up after this. */
 #define GOODBYE_USEC (2 * USEC_PER_SEC)
+/* A disk that is full never takes what is in flight; what it has not taken by then was never acknowledged. */
+#define DRAIN_USEC (20 * USEC_PER_SEC)
 
 void broker_config_init(struct broker_config *c) {
         *c = (struct broker_config){
@@ -79,12 +81,23 @@ static bool broker_has_unwritten(const struct broker *b) {
         return false;
 }
 
+static void broker_say_goodbye(struct broker *b) {
+        b->stage = BROKER_CLOSING;
+        /* It was set before: moving it needs no memory. */
+        (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), GOODBYE_USEC));
+}
+
 static void broker_on_stop_timer(struct io_timer *t, void *userdata) {
         struct broker *b = userdata;
 
         (void) t;
-        if (b->stage != BROKER_CLOSING)
+        if (b->stage == BROKER_FAILED)
                 return;
+        if (b->stage < BROKER_CLOSING) {
+                broker_say_goodbye(b);
+                broker_settle(b);
+                return;
+        }
 
         broker_close_conns(b);
         b->stage = BROKER_STOPPED;
@@ -118,12 +131,11 @@ static void broker_advance_stop(struct broker *b) {
                 if (b->checkpoints_due != 0)
                         return;
 
-                b->stage = BROKER_CLOSING;
-                (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), GOODBYE_USEC)); /* else: at once */
+                broker_say_goodbye(b);
         }
 
         if (b->stage == BROKER_CLOSING && !broker_has_unwritten(b))
-                (void) io_timer_set(b->io, &b->stop_timer, 0); /* set before: moving it needs no memory */
+                (void) io_timer_set(b->io, &b->stop_timer, 0);
 }
 
 void broker_stop(struct broker *b) {
@@ -134,6 +146,7 @@ void broker_stop(struct broker *b) {
 
         trace(b->tracer, LOG_INFO, DRMQ_MESSAGE_STOPPING, "Node %s stops", b->node_name);
         b->stage = BROKER_DRAINING;
+        (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), DRAIN_USEC)); /* else: no limit */
         fetch_stop(b);
         broker_settle(b);
 }
