@@ -595,7 +595,7 @@ TEST(a_segment_whose_index_is_being_written_is_read_from_memory) {
         ASSERT_GT(limit, 300);
         sim_disk_fail(m.f.disk, SIM_DISK_OPEN, NULL, 1, EIO);
         while (offset < limit)
-                ASSERT_EQ(fetch(&m, 0, offset, limit, 1u << 20, false, NULL, &offset, NULL), 1);
+                ASSERT_EQ(fetch(&m, 0, offset, limit, 4u << 20, false, NULL, &offset, NULL), 1);
         ASSERT_EQ(sim_disk_fail_clear(m.f.disk), 1);
         model_done(&m);
 }
