@@ -8,6 +8,7 @@
  *      behind it can be unfinished.
  *  I4  Each step may be cut short and begun again: an unfinished group that is zeroed in part is still unfinished, a
  *      truncation finds its group again by the entries that stay.
+ *      The header that goes with a cut names as durable nothing but good groups: else it stays (scan.bad.follows_bad).
  *  I5  A place that cannot be read counts as damaged, never as zero.
  */
 #include "log/recovery.h"
@@ -212,6 +213,7 @@ struct scan {
                 bool is_set;
                 bool has_header;  /* group is good, entries of it are not */
                 bool begins_zero; /* else: its first sector is all zero */
+                bool follows_bad; /* its header is all that speaks for the bad bytes before it */
                 uint64_t pos;
                 uint64_t first_index;
                 uint64_t nonzero_pos; /* behind its last sector that is not zero */
@@ -301,6 +303,7 @@ static void begin_bad(struct scan *s, uint64_t pos, uint64_t first_index) {
         s->bad.is_set = true;
         s->bad.has_header = false;
         s->bad.begins_zero = false;
+        s->bad.follows_bad = false;
         s->bad.pos = pos;
         s->bad.first_index = first_index;
         s->bad.nonzero_pos = pos;
@@ -312,10 +315,12 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
         const uint64_t last_term = segment->last_term;
         const int64_t last_time_ms = segment->last_time_ms;
         const uint64_t last_good_index = s->last_good_index;
+        bool follows_bad;
         int r;
 
         if (!s->bad.is_set && g->first_index > segment->last_index + 1)
                 begin_bad(s, pos, segment->last_index + 1); /* entries are missing in between */
+        follows_bad = s->bad.is_set;
         settle_bad(s, g->first_index);
 
         s->durable_index = MAX(s->durable_index, g->first_index - 1); /* I3 */
@@ -325,6 +330,7 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
         if (r == 0) {
                 begin_bad(s, pos, g->first_index);
                 s->bad.has_header = true;
+                s->bad.follows_bad = follows_bad;
                 s->bad.group = *g;
                 s->bad.nonzero_pos = end;
                 s->bad.last_term = last_term;
@@ -440,6 +446,8 @@ static int scan_judge_tail(struct scan *s) {
                 what = "they are missing, and something names them as durable";
         else if (next_index <= s->durable_index)
                 what = "the bytes are bad, and something names them as durable";
+        else if (s->bad.follows_bad)
+                what = "behind bytes that are bad, and the last to name them";
         else if (s->bad.has_header && s->bad.nonzero_pos == segment->end_pos) {
                 r = group_is_unfinished(s);
                 if (r < 0)

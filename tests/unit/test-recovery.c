@@ -300,6 +300,32 @@ TEST(what_is_named_durable_is_never_cut_however_unfinished_it_looks) {
         log_fixture_done(&f);
 }
 
+/* The header of an unfinished write is all that says that the bad group before it was durable: cut, the next start would
+ * take that group for unfinished. */
+TEST(an_unfinished_write_behind_damage_is_kept_as_its_witness) {
+        struct log_fixture f;
+        struct groups g;
+        _cleanup_(mem_freep) uint8_t *before = NULL;
+        size_t n;
+
+        make_log(&f, 4);
+        find_groups(&f, &g);
+        zero(&f, FIRST_FILE, g.pos[2], LOG_SECTOR_BYTES);
+        zero(&f, FIRST_FILE, g.pos[3] + LOG_SECTOR_BYTES, LOG_SECTOR_BYTES);
+        before = snapshot(&f, FIRST_FILE, &n);
+        for (unsigned i = 0; i < 2; i++) {
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_EQ(f.report.cut_index, 0);
+                ASSERT_EQ(f.report.n_damaged_regions, 2);
+                ASSERT_EQ(f.report.first_damaged_index, 9);
+                ASSERT_EQ(f.report.named_durable_index, 12);
+                ASSERT_TRUE(f.report.tail_is_damaged);
+                log_fixture_close(&f);
+        }
+        assert_untouched(&f, FIRST_FILE, before, n);
+        log_fixture_done(&f);
+}
+
 TEST(a_lost_tail_below_a_checkpoint_is_corruption) {
         struct log_fixture f;
         struct groups g;
