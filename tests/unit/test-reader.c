@@ -575,6 +575,7 @@ TEST(large_batches_that_follow_each_other_need_no_index) {
 }
 
 TEST(a_segment_whose_index_is_being_written_is_read_from_memory) {
+        struct log_position position = {};
         uint64_t offset = 0, limit;
         struct model m;
 
@@ -595,7 +596,8 @@ TEST(a_segment_whose_index_is_being_written_is_read_from_memory) {
         ASSERT_GT(limit, 300);
         sim_disk_fail(m.f.disk, SIM_DISK_OPEN, NULL, 1, EIO);
         while (offset < limit)
-                ASSERT_EQ(fetch(&m, 0, offset, limit, 4u << 20, false, NULL, &offset, NULL), 1);
+                ASSERT_EQ(fetch(&m, 0, offset, limit, 4u << 20, false, &position, &offset, NULL),
+                          1);
         ASSERT_EQ(sim_disk_fail_clear(m.f.disk), 1);
         model_done(&m);
 }
