@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One message at a time, synced: how long until it is acknowledged. DRMQ, Redis (appendfsync always) and the disk itself (an
- * overwrite of 4 KiB and fdatasync) in turns, so that what disturbs one disturbs the others.
+ * One message at a time, synced: how long until it is acknowledged. DRMQ by its Unix socket and by TCP, Redis (appendfsync
+ * always) and the disk itself (an overwrite of 4 KiB and fdatasync) in turns, so that what disturbs one disturbs the others.
  *
- *     bench-latency [-n MESSAGES] [-r ROUNDS] [-d FOLDER] [DRMQ-BROKER|-] [REDIS-PORT|-]
+ *     bench-latency [-n MESSAGES] [-r ROUNDS] [-d FOLDER] [-u DRMQ-UNIX-ADDRESS] [-t DRMQ-TCP-ADDRESS] [-p REDIS-PORT]
  *
- * Prints, per round and over all, the median, p99 and the ratios of the medians.
+ * Prints a line for each: its name, the median of the rounds' medians and of their p99, in microseconds.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -25,11 +26,13 @@
 #define VALUE_BYTES 100u
 #define OVERWRITE_BYTES 4096u
 #define OVERWRITE_SPAN (16u << 20)
+#define ROUNDS_MAX 1000u
 
 static uint64_t arg_n = 2000;
 static uint64_t arg_rounds = 5;
 static const char *arg_folder = ".";
-static const char *arg_broker;
+static const char *arg_unix;
+static const char *arg_tcp;
 static uint64_t arg_redis_port;
 
 static char value[VALUE_BYTES];
@@ -37,18 +40,19 @@ static char value[VALUE_BYTES];
 enum who {
         WHO_DISK,
         WHO_REDIS,
-        WHO_DRMQ,
+        WHO_UNIX,
+        WHO_TCP,
         _WHO_MAX,
 };
 
-static const char *const who_names[_WHO_MAX] = { "disk", "redis", "drmq" };
+static const char *const who_names[_WHO_MAX] = { "disk", "redis", "drmq-unix", "drmq-tcp" };
 
 struct peers {
         int file;
         uint64_t pos;
         int redis;
-        drmq_client *client;
-        drmq_producer *producer;
+        drmq_client *client[_WHO_MAX]; /* of WHO_UNIX and WHO_TCP */
+        drmq_producer *producer[_WHO_MAX];
 };
 
 static void die(const char *what) {
@@ -85,10 +89,11 @@ static void open_redis(struct peers *p) {
         (void) setsockopt(p->redis, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 }
 
-static void open_drmq(struct peers *p) {
-        if (drmq_client_new(arg_broker, &p->client) < 0 || drmq_producer_new(p->client, &p->producer) < 0 ||
-            drmq_producer_set_linger(p->producer, 0) < 0)
-                die("drmq");
+static void open_drmq(struct peers *p, enum who who, const char *address) {
+        if (drmq_client_new(address, &p->client[who]) < 0 ||
+            drmq_producer_new(p->client[who], &p->producer[who]) < 0 ||
+            drmq_producer_set_linger(p->producer[who], 0) < 0)
+                die(address);
 }
 
 static void once_disk(struct peers *p) {
@@ -110,12 +115,12 @@ static void once_redis(struct peers *p) {
                      sizeof(value),
                      (int) sizeof(value),
                      value);
-        if (write(p->redis, command, (size_t) n) != n || read(p->redis, answer, sizeof(answer)) <= 0 ||
-            answer[0] != '$')
+        if (write(p->redis, command, (size_t) n) != n ||
+            read(p->redis, answer, sizeof(answer)) <= 0 || answer[0] != '$')
                 die("redis");
 }
 
-static void once_drmq(struct peers *p) {
+static void once_drmq(struct peers *p, enum who who) {
         const struct drmq_outgoing m = {
                 .topic = "bench-latency",
                 .partition = DRMQ_PARTITION_ANY,
@@ -124,9 +129,21 @@ static void once_drmq(struct peers *p) {
                 .timestamp_ms = 1,
         };
 
-        if (drmq_producer_send(p->producer, &m) < 0 || drmq_producer_flush(p->producer) < 0) {
-                fprintf(stderr, "bench-latency: %s\n", drmq_client_error(p->client));
+        if (drmq_producer_send(p->producer[who], &m) < 0 ||
+            drmq_producer_flush(p->producer[who]) < 0) {
+                fprintf(stderr, "bench-latency: %s\n", drmq_client_error(p->client[who]));
                 exit(1);
+        }
+}
+
+static void once(struct peers *p, enum who who) {
+        switch (who) {
+        case WHO_DISK:
+                return once_disk(p);
+        case WHO_REDIS:
+                return once_redis(p);
+        default:
+                return once_drmq(p, who);
         }
 }
 
@@ -143,68 +160,73 @@ static uint64_t now_nsec(void) {
         return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
 }
 
-static double run_round(struct peers *p, enum who who, uint64_t *nsec) {
-        static void (*const once[_WHO_MAX])(struct peers *) = { once_disk, once_redis, once_drmq };
-
+static void
+run_round(struct peers *p, enum who who, uint64_t *nsec, uint64_t *ret_median, uint64_t *ret_p99) {
         for (uint64_t i = 0; i < arg_n; i++) {
                 uint64_t begin = now_nsec();
 
-                once[who](p);
+                once(p, who);
                 nsec[i] = now_nsec() - begin;
         }
         qsort(nsec, arg_n, sizeof(nsec[0]), compare);
-        printf("%-6s median %7.1f us   p99 %8.1f us\n",
-               who_names[who],
-               (double) nsec[arg_n / 2] / 1000,
-               (double) nsec[arg_n * 99 / 100] / 1000);
-        return (double) nsec[arg_n / 2] / 1000;
+        *ret_median = nsec[arg_n / 2];
+        *ret_p99 = nsec[arg_n * 99 / 100];
+}
+
+static double median_usec(uint64_t *nsec) {
+        qsort(nsec, arg_rounds, sizeof(nsec[0]), compare);
+        return (double) nsec[arg_rounds / 2] / 1000;
 }
 
 int main(int argc, char **argv) {
-        double sum[_WHO_MAX] = {};
+        uint64_t medians[_WHO_MAX][ROUNDS_MAX], p99s[_WHO_MAX][ROUNDS_MAX], *nsec;
+        bool is_asked[_WHO_MAX] = { [WHO_DISK] = true };
         struct peers p = {};
-        uint64_t *nsec;
         int o;
 
-        while ((o = getopt(argc, argv, "n:r:d:")) >= 0)
+        while ((o = getopt(argc, argv, "n:r:d:u:t:p:")) >= 0)
                 if ((o == 'n' && parse_uint64_range(optarg, 100, 10000000, &arg_n) < 0) ||
-                    (o == 'r' && parse_uint64_range(optarg, 1, 1000, &arg_rounds) < 0) || o == '?')
+                    (o == 'r' && parse_uint64_range(optarg, 1, ROUNDS_MAX, &arg_rounds) < 0) ||
+                    (o == 'p' && parse_uint64_range(optarg, 1, UINT16_MAX, &arg_redis_port) < 0) ||
+                    o == '?')
                         return 2;
                 else if (o == 'd')
                         arg_folder = optarg;
-        if (optind < argc && !streq(argv[optind], "-"))
-                arg_broker = argv[optind];
-        if (optind + 1 < argc && !streq(argv[optind + 1], "-") &&
-            parse_uint64_range(argv[optind + 1], 1, UINT16_MAX, &arg_redis_port) < 0)
-                return 2;
+                else if (o == 'u')
+                        arg_unix = optarg;
+                else if (o == 't')
+                        arg_tcp = optarg;
 
         nsec = calloc(arg_n, sizeof(*nsec));
         if (!nsec)
                 die("memory");
         memset(value, 'x', sizeof(value));
         open_disk(&p);
-        if (arg_redis_port > 0)
+        is_asked[WHO_REDIS] = arg_redis_port > 0;
+        if (is_asked[WHO_REDIS])
                 open_redis(&p);
-        if (arg_broker)
-                open_drmq(&p);
+        is_asked[WHO_UNIX] = arg_unix;
+        if (is_asked[WHO_UNIX])
+                open_drmq(&p, WHO_UNIX, arg_unix);
+        is_asked[WHO_TCP] = arg_tcp;
+        if (is_asked[WHO_TCP])
+                open_drmq(&p, WHO_TCP, arg_tcp);
 
-        for (uint64_t i = 0; i < arg_rounds; i++) {
-                sum[WHO_DISK] += run_round(&p, WHO_DISK, nsec);
-                if (arg_redis_port > 0)
-                        sum[WHO_REDIS] += run_round(&p, WHO_REDIS, nsec);
-                if (arg_broker)
-                        sum[WHO_DRMQ] += run_round(&p, WHO_DRMQ, nsec);
+        for (uint64_t i = 0; i < arg_rounds; i++)
+                for (enum who w = 0; w < _WHO_MAX; w++)
+                        if (is_asked[w])
+                                run_round(&p, w, nsec, &medians[w][i], &p99s[w][i]);
+        for (enum who w = 0; w < _WHO_MAX; w++)
+                if (is_asked[w])
+                        printf("%s %.1f %.1f\n",
+                               who_names[w],
+                               median_usec(medians[w]),
+                               median_usec(p99s[w]));
+
+        for (enum who w = 0; w < _WHO_MAX; w++) {
+                drmq_producer_free(p.producer[w]);
+                drmq_client_free(p.client[w]);
         }
-        for (unsigned w = 0; w < _WHO_MAX; w++)
-                if (sum[w] > 0)
-                        printf("mean of medians: %-6s %7.1f us\n", who_names[w], sum[w] / (double) arg_rounds);
-        if (sum[WHO_DRMQ] > 0 && sum[WHO_REDIS] > 0)
-                printf("drmq / redis: %.2f\n", sum[WHO_DRMQ] / sum[WHO_REDIS]);
-        if (sum[WHO_DRMQ] > 0)
-                printf("drmq / disk:  %.2f\n", sum[WHO_DRMQ] / sum[WHO_DISK]);
-
-        drmq_producer_free(p.producer);
-        drmq_client_free(p.client);
         free(nsec);
         return 0;
 }
