@@ -17,7 +17,7 @@ teardown() {
         valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=all --track-fds=yes --log-file="$dir/valgrind" \
                 "$daemon" --data-dir "$data" --node "crash-$$" --listen "$broker" 2>>"$dir/daemon.log" 3>&- &
         daemon_pid=$!
-        drmqctl status --timeout 60s
+        daemon_wait
         drmqctl topics create wide --partitions 4 --timeout 60s
         seq 20000 | drmq-send "$topic" --timeout 60s
         seq 1000 | drmq-send wide -z zstd --timeout 60s

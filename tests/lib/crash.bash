@@ -16,11 +16,22 @@ crash_setup() {
         daemon_options=()
 }
 
-# Starts the daemon on $data; it is up when `drmqctl status` answers, which waits for it.
+# Starts the daemon on $data; it is up when `drmqctl status` answers.
 daemon_start() {
         "$daemon" --data-dir "$data" --node "crash-$$" --listen "$broker" "${daemon_options[@]}" 2>>"$dir/daemon.log" 3>&- &
         daemon_pid=$!
-        drmqctl status --timeout 20s >"$dir/status" 2>&1
+        daemon_wait
+}
+
+# Each try waits for a node that is not there yet, for two seconds or so.
+daemon_wait() {
+        local i
+
+        for ((i = 0; i < 15; i++)); do
+                if drmqctl status >"$dir/status" 2>&1; then return 0; fi
+                kill -0 "$daemon_pid" 2>/dev/null || return 1
+        done
+        return 1
 }
 
 daemon_kill() {
