@@ -10,6 +10,8 @@
  *      truncation finds its group again by the entries that stay.
  *      The header that goes with a cut names as durable nothing but good groups: else it stays (scan.bad.follows_bad).
  *  I5  A place that cannot be read counts as damaged, never as zero.
+ *  I6  The last group write and what is behind it are read past the page cache: a failed sync leaves pages that look
+ *      clean and are not on disk, and nothing is written after it.
  */
 #include "log/recovery.h"
 
@@ -23,11 +25,14 @@
 
 #define PAGE_BYTES 4096u
 #define WINDOW_BYTES (UINT64_C(1) << 20)
+#define CACHED_PIECE_BYTES 65536u
 
 /* A window on a file that moves forward; pos and n are whole pages, so that reads can go past the page cache. */
 struct window {
-        struct io_file *file;
-        uint64_t size; /* of the file, in whole sectors */
+        struct io_file *file;   /* past the page cache */
+        struct io_file *cached; /* through it, below direct_pos */
+        uint64_t direct_pos;    /* a whole page */
+        uint64_t size;          /* of the file, in whole sectors */
         uint8_t *memory;
         uint8_t *data; /* in it, aligned */
         size_t n_allocated;
@@ -38,6 +43,7 @@ struct window {
 
 static void window_done(struct window *w) {
         io_file_unref(w->file);
+        io_file_unref(w->cached);
         mem_free(w->memory);
 }
 
@@ -55,18 +61,18 @@ static int window_open(struct window *w, struct io *io, const char *path) {
         return 0;
 }
 
-static int window_fill(struct window *w) {
+static int window_fill(struct window *w, struct io_file *file) {
         ssize_t n;
 
-        n = io_pread(w->file, w->data, w->n, w->pos, /* flags= */ 0);
+        n = io_pread(file, w->data, w->n, w->pos, /* flags= */ 0);
+        if (n >= 0)
+                return n < (ssize_t) w->n && w->pos + (uint64_t) n < w->size ? -EIO : 0;
         if (n != -EIO)
-                return n < 0                                                   ? (int) n
-                       : n < (ssize_t) w->n && w->pos + (uint64_t) n < w->size ? -EIO
-                                                                               : 0;
+                return (int) n;
 
         /* I5: page by page, so that no more is lost than cannot be read. */
         for (size_t i = 0; i < w->n; i += PAGE_BYTES) {
-                n = io_pread(w->file, w->data + i, PAGE_BYTES, w->pos + i, /* flags= */ 0);
+                n = io_pread(file, w->data + i, PAGE_BYTES, w->pos + i, /* flags= */ 0);
                 if (n == -EIO)
                         memset(w->data + i, 0xff, PAGE_BYTES);
                 else if (n < 0)
@@ -83,10 +89,13 @@ static int window_get(struct window *w, uint64_t pos, size_t n, const uint8_t **
         assert(n <= w->size && pos <= w->size - n);
 
         if (!w->data || pos < w->pos || pos + n > w->pos + w->n) {
-                uint64_t from = pos - pos % PAGE_BYTES;
-                uint64_t to = ALIGN_TO(MAX(pos + n, from + WINDOW_BYTES), PAGE_BYTES);
-                size_t want = (size_t) (MIN(to, ALIGN_TO(w->size, PAGE_BYTES)) - from);
+                const uint64_t from = pos - pos % PAGE_BYTES;
+                const bool is_direct = pos + n > w->direct_pos;
+                uint64_t to = MAX(pos + n, from + WINDOW_BYTES);
+                size_t want;
 
+                to = MIN(to, is_direct ? w->size : w->direct_pos);
+                want = (size_t) (ALIGN_TO(to, PAGE_BYTES) - from);
                 if (want > w->n_allocated) {
                         w->memory = mem_free(w->memory);
                         w->data = NULL;
@@ -100,7 +109,7 @@ static int window_get(struct window *w, uint64_t pos, size_t n, const uint8_t **
 
                 w->pos = from;
                 w->n = want;
-                r = window_fill(w);
+                r = window_fill(w, is_direct ? w->file : w->cached);
                 if (r < 0) {
                         w->n = 0;
                         return r;
@@ -109,6 +118,76 @@ static int window_get(struct window *w, uint64_t pos, size_t n, const uint8_t **
         }
 
         *ret = w->data + (pos - w->pos);
+        return 0;
+}
+
+/* A piece of what the page cache holds, and it alone. */
+struct cached_piece {
+        struct io_file *file;
+        uint8_t *data;
+        uint64_t pos;
+        size_t n;
+};
+
+/* Return: how many bytes from @pos on there are at .data + (pos - .pos), at most as many as the piece holds; 0: none are
+ * cached, or they cannot be read. */
+static size_t cached_at(struct cached_piece *c, uint64_t pos, size_t n_wanted) {
+        if (c->n == 0 || pos < c->pos || pos + n_wanted > c->pos + c->n) {
+                ssize_t n = io_pread(c->file, c->data, CACHED_PIECE_BYTES, pos, IO_READ_NOWAIT);
+
+                c->pos = pos;
+                c->n = n > 0 ? (size_t) n : 0;
+        }
+
+        return c->n - (size_t) (pos - c->pos);
+}
+
+/* Finds the last group header that the page cache shows. What stands before it was synced, for a group is written only
+ * when the one before it is on disk: that may be read through the cache. Where nothing is cached, or it shows no good
+ * header, all is read past it. */
+static int window_find_synced(struct window *w, struct io_file *file, uint32_t salt) {
+        _cleanup_(mem_freep) uint8_t *data = mem_alloc(CACHED_PIECE_BYTES);
+        struct cached_piece c = { .file = file, .data = data };
+        uint64_t pos = SEGMENT_HEADER_BYTES, last_pos = 0;
+        struct group_header g;
+
+        if (!data)
+                return -ENOMEM;
+
+        while (pos + LOG_SECTOR_BYTES <= w->size &&
+               cached_at(&c, pos, GROUP_HEADER_BYTES) >= GROUP_HEADER_BYTES &&
+               group_header_decode(data + (pos - c.pos), salt, &g) >= 0) {
+                last_pos = pos;
+                pos += group_padded_bytes(g.length_bytes);
+        }
+
+        w->cached = io_file_ref(file);
+        w->direct_pos = last_pos - last_pos % PAGE_BYTES;
+        return 0;
+}
+
+/* Finds where the last byte stands that the page cache holds and that is not zero; @from_pos: there is none behind it. */
+static int
+find_cached_end(struct io_file *file, uint64_t from_pos, uint64_t to_pos, uint64_t *ret_end) {
+        _cleanup_(mem_freep) uint8_t *data = mem_alloc(CACHED_PIECE_BYTES);
+        struct cached_piece c = { .file = file, .data = data };
+        uint64_t end = from_pos;
+
+        if (!data)
+                return -ENOMEM;
+
+        for (uint64_t pos = from_pos; pos + LOG_SECTOR_BYTES <= to_pos;) {
+                size_t n =
+                        cached_at(&c, pos, LOG_SECTOR_BYTES) / LOG_SECTOR_BYTES * LOG_SECTOR_BYTES;
+
+                for (size_t i = 0; i < n; i += LOG_SECTOR_BYTES) {
+                        if (count_zero_sectors(data + (pos - c.pos) + i, LOG_SECTOR_BYTES) == 0)
+                                end = pos + i + LOG_SECTOR_BYTES;
+                }
+                pos += n > 0 ? n : PAGE_BYTES - pos % PAGE_BYTES;
+        }
+
+        *ret_end = MIN(end, to_pos);
         return 0;
 }
 
@@ -429,6 +508,23 @@ static int zero_behind(struct io_file *file, uint64_t from_pos, uint64_t to_pos)
         return io_fdatasync(file);
 }
 
+/* Nothing is behind the end of the log, neither on the disk nor in the page cache: what a failed sync left there would
+ * come to disk with the page that the next group is written to. */
+static int zero_tail(struct scan *s, uint64_t from_pos) {
+        uint64_t end_pos;
+        int r;
+
+        r = find_cached_end(s->segment->file, from_pos, s->window.size, &end_pos);
+        if (r < 0)
+                return r;
+        if (s->bad.is_set)
+                end_pos = MAX(end_pos, s->bad.nonzero_pos);
+        if (end_pos == from_pos)
+                return 0;
+
+        return zero_behind(s->segment->file, from_pos, end_pos);
+}
+
 /* Decides about what has nothing good behind it: the end of the log, an unfinished group, or corruption. */
 static int scan_judge_tail(struct scan *s) {
         struct segment *segment = s->segment;
@@ -440,7 +536,7 @@ static int scan_judge_tail(struct scan *s) {
         int r;
 
         if (is_clean && next_index > s->durable_index)
-                return 0;
+                return zero_tail(s, segment->end_pos);
 
         if (is_clean)
                 what = "they are missing, and something names them as durable";
@@ -468,7 +564,7 @@ static int scan_judge_tail(struct scan *s) {
         }
 
         /* I2: cut. What the group's good entries added to the index goes too. */
-        r = zero_behind(segment->file, s->bad.pos, s->bad.nonzero_pos);
+        r = zero_tail(s, s->bad.pos);
         if (r < 0)
                 return r;
 
@@ -515,6 +611,9 @@ static int scan_newest(struct recovered *out,
         if (r < 0)
                 return r;
         segment->zeroed_pos = s.window.size;
+        r = window_find_synced(&s.window, segment->file, segment->header.salt);
+        if (r < 0)
+                return r;
 
         r = scan_file(&s);
         if (r < 0)

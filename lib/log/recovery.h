@@ -10,8 +10,10 @@
  *
  *   closed files       A good footer is trusted without reading the file. A missing or bad one, or a missing file, is
  *                      corruption.
- *   the newest file    is synced first, then read past the page cache: what a kill left readable but not on disk, and
- *                      what a failed sync left marked as clean, does not count before.
+ *   the newest file    is synced first: what a kill left readable but not on disk does not count before. Its last group
+ *                      write, and what is behind it, is read past the page cache: what a failed sync left marked as
+ *                      clean is not on disk. What is before the last group was synced before that was written, and
+ *                      is taken from the cache where it is there.
  *   bad, at or below D is corruption: kept, reported, never cut.
  *   bad, above D       One group write at most can be unfinished, the last. Its header sector is all zero, or more of
  *                      its sectors are than its header counts: it is cut, zeroed up to the end of the file, synced.

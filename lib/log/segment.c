@@ -232,9 +232,6 @@ int segment_close(struct io_file *file, const struct segment_footer *footer, uin
         r = io_pwrite(file, block, sizeof(block), footer->pos);
         if (r < 0)
                 return r;
-        r = io_fdatasync(file);
-        if (r < 0)
-                return r;
         r = io_truncate(file, footer->pos + SEGMENT_FOOTER_BYTES); /* I3 */
         if (r < 0)
                 return r;

@@ -113,7 +113,7 @@ int segment_begin(struct io *io,
                   const char *from,
                   const char *to);
 
-/* Writes the footer at footer->pos, syncs, ends the file behind it, syncs. Blocking. All that it names is synced. */
+/* Writes the footer at footer->pos, ends the file behind it, syncs. Blocking. All that it names is synced. */
 int segment_close(struct io_file *file, const struct segment_footer *footer, uint32_t salt);
 
 /* A group write of so many bytes (header and entries) takes this much space. */

@@ -65,11 +65,14 @@ struct group_write {
         const char *dir; /* borrows */
 };
 
-/* Zeroing ahead: of the open file, or of the next one, which it makes first. */
+/* Zeroing ahead: of the open file, or of the next one, which it makes first. It opens the file for itself: the kernel
+ * tells of a failed write-back once per open file, and the group writes must not miss it because zeroing was told. */
 struct zero_job {
         struct io_job job;
-        struct io_file *file; /* the open file: shares; of a new one: what run() made */
-        char *create_path;    /* owns; make this file first. NULL: the open file */
+        char *path; /* owns; NULL: idle */
+        bool is_next;
+        bool makes;           /* the file is not there yet */
+        struct io_file *made; /* what run() made */
         uint64_t from_pos;
         uint64_t to_pos;
 };

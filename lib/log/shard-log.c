@@ -166,22 +166,26 @@ static void release_group(struct shard_log *l, struct group *g) {
 
 static int run_zero(struct io_job *job) {
         struct zero_job *z = CONTAINER_OF(job, struct zero_job, job);
+        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
         int r;
 
-        if (z->create_path)
-                return segment_make_file(job->io, z->create_path, z->to_pos, &z->file);
+        if (z->makes)
+                return segment_make_file(job->io, z->path, z->to_pos, &z->made);
 
-        r = segment_zero(z->file, z->from_pos, z->to_pos);
+        r = io_open(job->io, z->path, IO_OPEN_WRITE, &file);
+        if (r < 0)
+                return r;
+        r = segment_zero(file, z->from_pos, z->to_pos);
         if (r < 0)
                 return r;
 
-        r = io_fdatasync(z->file);
+        r = io_fdatasync(file);
         return r < 0 ? -EIO : 0; /* whatever it is: nothing is known of the file any more */
 }
 
 static void zero_clear(struct zero_job *z) {
-        z->file = io_file_unref(z->file);
-        z->create_path = mem_free(z->create_path);
+        z->made = io_file_unref(z->made);
+        z->path = mem_free(z->path);
 }
 
 static void on_zero_done(struct io_job *job, int r) {
@@ -204,11 +208,9 @@ static void on_zero_done(struct io_job *job, int r) {
                 return;
         }
 
-        if (z->create_path) {
-                assert(!l->next_file);
-                l->next_file = TAKE_PTR(z->file);
-                l->next_zeroed_pos = z->to_pos;
-        } else if (z->file == l->next_file)
+        if (z->makes)
+                l->next_file = TAKE_PTR(z->made);
+        if (z->is_next)
                 l->next_zeroed_pos = z->to_pos;
         else
                 newest(l)->zeroed_pos = z->to_pos;
@@ -222,10 +224,11 @@ static void on_zero_done(struct io_job *job, int r) {
         try_start(l);
 }
 
-static void
-start_zeroing(struct shard_log *l, struct io_file *file, uint64_t from_pos, uint64_t need_pos) {
+/* Of the open file, or of the next one, from where it is zeroed on; at least up to @need_pos. */
+static void start_zeroing(struct shard_log *l, bool is_next, uint64_t need_pos) {
         struct zero_job *z = &l->zero;
         const usec_t now = io_now(l->io);
+        const uint64_t from_pos = is_next ? l->next_zeroed_pos : newest(l)->zeroed_pos;
         uint64_t to_pos;
 
         if (usec_sub(now, l->zero_usec) < ZERO_SOON_USEC)
@@ -240,15 +243,14 @@ start_zeroing(struct shard_log *l, struct io_file *file, uint64_t from_pos, uint
         to_pos = MIN(from_pos + l->zero_step_bytes, l->config.segment_bytes);
         to_pos = ALIGN_TO(MAX(to_pos, need_pos), PAGE_BYTES);
 
-        if (file)
-                z->file = io_file_ref(file);
-        else {
-                z->create_path = mem_asprintf("%s/%s", l->config.dir, NEXT_FILE_NAME);
-                if (!z->create_path) {
-                        fail(l, -ENOMEM, "preparing the next segment");
-                        return;
-                }
+        z->path = is_next ? mem_asprintf("%s/%s", l->config.dir, NEXT_FILE_NAME)
+                          : mem_strdup(newest(l)->path);
+        if (!z->path) {
+                fail(l, -ENOMEM, "zeroing space ahead of the log");
+                return;
         }
+        z->is_next = is_next;
+        z->makes = is_next && !l->next_file;
         z->from_pos = from_pos;
         z->to_pos = to_pos;
         z->job.n_bytes = MAX((size_t) (to_pos - from_pos), (size_t) LARGE_JOB_BYTES);
@@ -268,28 +270,17 @@ static void zero_ahead(struct shard_log *l) {
             l->truncate_is_pending)
                 return;
 
-        if (first && !first->rolls && need_pos > s->zeroed_pos)
-                start_zeroing(l, s->file, s->zeroed_pos, need_pos);
-        else if (first && first->rolls && l->next_file && need_pos > l->next_zeroed_pos)
-                start_zeroing(l, l->next_file, l->next_zeroed_pos, need_pos);
-        else if (first && first->rolls && !l->next_file)
-                start_zeroing(l, /* file= */ NULL, 0, need_pos);
+        if (first && need_pos > (first->rolls ? l->next_zeroed_pos : s->zeroed_pos))
+                start_zeroing(l, first->rolls, need_pos);
         else if (l->is_short_of_space && !l->is_space_wanted)
                 return; /* what waits fits */
-        else if (l->is_short_of_space && s->zeroed_pos >= l->config.segment_bytes && l->next_file)
-                start_zeroing(l,
-                              l->next_file,
-                              l->next_zeroed_pos,
-                              l->next_zeroed_pos + ZERO_STEP_BYTES_MIN);
-        else if (l->is_short_of_space && l->n_rolls == 0 && s->zeroed_pos < l->config.segment_bytes)
-                start_zeroing(l, s->file, s->zeroed_pos, 0);
         else if (l->n_rolls == 0 && s->zeroed_pos < l->config.segment_bytes &&
-                 s->zeroed_pos < l->plan.pos + l->zero_step_bytes / 4 * 3)
-                start_zeroing(l, s->file, s->zeroed_pos, 0);
+                 (l->is_short_of_space || s->zeroed_pos < l->plan.pos + l->zero_step_bytes / 4 * 3))
+                start_zeroing(l, /* is_next= */ false, 0);
+        else if (l->is_short_of_space && l->next_file)
+                start_zeroing(l, /* is_next= */ true, l->next_zeroed_pos + ZERO_STEP_BYTES_MIN);
         else if (roll_is_near && !l->next_file)
-                start_zeroing(l, /* file= */ NULL, 0, SEGMENT_HEADER_BYTES);
-        else if (roll_is_near && !l->is_short_of_space && l->next_zeroed_pos < l->config.segment_bytes)
-                start_zeroing(l, l->next_file, l->next_zeroed_pos, 0);
+                start_zeroing(l, /* is_next= */ true, SEGMENT_HEADER_BYTES);
 }
 
 static void on_space_timer(struct io_timer *t, void *userdata) {

@@ -412,6 +412,30 @@ TEST(a_group_waits_for_space_that_is_zeroed_and_synced) {
         log_fixture_done(&f);
 }
 
+TEST(a_crash_while_a_group_waits_for_space_leaves_no_damage) {
+        for (uint64_t seed = 0; seed < 10; seed++) {
+                for (uint64_t n = 1;; n++) {
+                        struct log_fixture f;
+                        bool has_crashed;
+
+                        log_fixture_init(&f, seed * 100 + n);
+                        f.config.segment_bytes = 8 * MIB;
+                        f.entry_bytes = 2 * MIB;
+                        ASSERT_OK(log_fixture_open(&f));
+                        sim_disk_crash_at(f.disk, n);
+                        (void) log_fixture_write(&f, 1);
+                        has_crashed = sim_disk_has_crashed(f.disk);
+                        log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        ASSERT_GE(shard_log_last_index(f.log), f.n_synced > 0);
+                        log_fixture_done(&f);
+                        if (!has_crashed)
+                                break;
+                }
+        }
+}
+
 TEST(without_space_appends_are_refused_and_go_on_when_there_is_some) {
         for (unsigned shrink = 0; shrink < 2; shrink++) {
                 struct log_fixture f;
