@@ -12,7 +12,9 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/crc32c.h"
 #include "base/random.h"
+#include "log/format.h"
 #include "tests/sim/image.h"
 
 #define MAGIC UINT64_C(0x314d4953514d5244) /* "DRMQSIM1" */
@@ -29,6 +31,7 @@ enum outcome {
 struct message {
         enum outcome outcome;
         unsigned producer, topic, partition;
+        bool is_hostile;
         size_t size;
         uint64_t offset; /* ACKNOWLEDGED: as it was said; else where it was read */
         bool is_read;
@@ -72,27 +75,59 @@ struct sim_messages *sim_messages_free(struct sim_messages *m) {
         return NULL;
 }
 
-static void fill_value(uint64_t number, uint8_t *value, size_t size) {
+/* Images of a group write's header, each but for the salt as good as a real one, of entries far ahead. Their distance is
+ * one byte more than a sector, so that sooner or later one of them begins where a sector does. */
+static void fill_images(uint64_t number, uint8_t *p, size_t size) {
+        const size_t distance = LOG_SECTOR_BYTES + 1;
+
+        memset(p, 'x', size);
+        for (; size >= distance; p += distance, size -= distance) {
+                memcpy(p + 4, "DRGW", 4);
+                le64_store(p + 8, 1000000 + number);
+                le64_store(p + 16, 1000000 + number);
+                le64_store(p + 24, 1000);
+                le32_store(p + 32, 1000);
+                le32_store(p + 36, 0);
+                le64_store(p + 40, 999999 + number);
+                le64_store(p + 48, 999999 + number);
+                le64_store(p + 56, 1000);
+                le32_store(p, crc32c(0, p + 4, GROUP_HEADER_BYTES - 4));
+        }
+}
+
+static void fill_value(const struct sim_messages *m, uint64_t number, uint8_t *value) {
+        const struct message *message = m->messages + number;
+        uint8_t *rest = value + SIM_VALUE_BYTES_MIN;
+        size_t n = message->size - SIM_VALUE_BYTES_MIN;
         struct random random;
 
         le64_store(value, MAGIC);
         le64_store(value + 8, number);
         random_init(&random, number);
-        random_bytes(&random, value + SIM_VALUE_BYTES_MIN, size - SIM_VALUE_BYTES_MIN);
+        if (message->is_hostile)
+                fill_images(number, rest, n);
+        else
+                random_bytes(&random, rest, n);
 }
 
-uint64_t sim_messages_make(
-        struct sim_messages *m, unsigned producer, unsigned topic, size_t size, uint8_t *value) {
+uint64_t sim_messages_make(struct sim_messages *m,
+                           unsigned producer,
+                           unsigned topic,
+                           bool is_hostile,
+                           size_t size,
+                           uint8_t *value) {
 
-        assert(size >= SIM_VALUE_BYTES_MIN);
+        assert(size >= (is_hostile ? SIM_VALUE_BYTES_HOSTILE : SIM_VALUE_BYTES_MIN));
 
         if (m->n == m->n_allocated) {
                 m->n_allocated = MAX(m->n_allocated * 2, UINT64_C(1024));
                 m->messages = must(realloc(m->messages, m->n_allocated * sizeof(*m->messages)));
         }
 
-        fill_value(m->n, value, size);
-        m->messages[m->n] = (struct message) { .producer = producer, .topic = topic, .size = size };
+        m->messages[m->n] = (struct message){
+                .producer = producer, .topic = topic, .is_hostile = is_hostile, .size = size
+        };
+        fill_value(m, m->n, value);
         return m->n++;
 }
 
@@ -101,7 +136,8 @@ void sim_messages_unmake(struct sim_messages *m, uint64_t number) {
 }
 
 /* The message at a place, to be read or set. */
-static uint64_t *find_place(struct sim_messages *m, unsigned topic, unsigned number, uint64_t offset) {
+static uint64_t *
+find_place(struct sim_messages *m, unsigned topic, unsigned number, uint64_t offset) {
         struct partition *p = NULL;
 
         for (size_t i = 0; i < m->n_partitions && !p; i++)
@@ -109,9 +145,10 @@ static uint64_t *find_place(struct sim_messages *m, unsigned topic, unsigned num
                         p = m->partitions + i;
 
         if (!p) {
-                m->partitions = must(realloc(m->partitions, (m->n_partitions + 1) * sizeof(*m->partitions)));
+                m->partitions = must(
+                        realloc(m->partitions, (m->n_partitions + 1) * sizeof(*m->partitions)));
                 p = m->partitions + m->n_partitions++;
-                *p = (struct partition) { .topic = topic, .number = number };
+                *p = (struct partition){ .topic = topic, .number = number };
         }
 
         if (offset >= p->n_allocated) {
@@ -127,7 +164,8 @@ static uint64_t *find_place(struct sim_messages *m, unsigned topic, unsigned num
 }
 
 /* Notes that a message is at an offset, and says what contradicts that. */
-static void put(struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset) {
+static void
+put(struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset) {
         struct message *message = m->messages + number;
         bool is_placed = message->is_read || message->outcome == ACKNOWLEDGED;
         uint64_t *place;
@@ -172,8 +210,11 @@ static void put(struct sim_messages *m, uint64_t number, unsigned topic, unsigne
         message->offset = offset;
 }
 
-void sim_messages_on_acknowledged(
-        struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset) {
+void sim_messages_on_acknowledged(struct sim_messages *m,
+                                  uint64_t number,
+                                  unsigned topic,
+                                  unsigned partition,
+                                  uint64_t offset) {
 
         put(m, number, topic, partition, offset);
         m->messages[number].outcome = ACKNOWLEDGED;
@@ -202,14 +243,15 @@ void sim_messages_on_read(struct sim_messages *m,
         if (is_ours) {
                 uint8_t *expected = must(malloc(size));
 
-                fill_value(number, expected, size);
+                fill_value(m, number, expected);
                 is_ours = memcmp(value, expected, size) == 0;
                 free(expected);
         }
         if (!is_ours) {
                 sim_violation(m->verdict,
                               "invented",
-                              "topic %u partition %u offset %" PRIu64 " holds %zu bytes that nobody sent there (%" PRId64 ")",
+                              "topic %u partition %u offset %" PRIu64
+                              " holds %zu bytes that nobody sent there (%" PRId64 ")",
                               topic,
                               partition,
                               offset,
@@ -226,7 +268,9 @@ void sim_messages_on_read(struct sim_messages *m,
 void sim_messages_on_refused(struct sim_messages *m, unsigned topic) {
         if (topic >= m->n_refused) {
                 m->refused = must(realloc(m->refused, (topic + 1) * sizeof(*m->refused)));
-                memset(m->refused + m->n_refused, 0, (topic + 1 - m->n_refused) * sizeof(*m->refused));
+                memset(m->refused + m->n_refused,
+                       0,
+                       (topic + 1 - m->n_refused) * sizeof(*m->refused));
                 m->n_refused = topic + 1;
         }
         m->refused[topic] = true;
@@ -254,7 +298,8 @@ static void judge_partition(struct sim_messages *m, const struct partition *p) {
                         if (!is_refused(m, p->topic) && p->place[offset] == NOBODY)
                                 sim_violation(m->verdict,
                                               "dense",
-                                              "topic %u partition %u has nothing at offset %" PRIu64 " of %" PRIu64,
+                                              "topic %u partition %u has nothing at offset %" PRIu64
+                                              " of %" PRIu64,
                                               p->topic,
                                               p->number,
                                               offset,
@@ -271,7 +316,8 @@ static void judge_partition(struct sim_messages *m, const struct partition *p) {
                 } else if (last[i].number > p->place[offset])
                         sim_violation(m->verdict,
                                       "order",
-                                      "topic %u partition %u: message %" PRIu64 " of producer %u is behind message %" PRIu64,
+                                      "topic %u partition %u: message %" PRIu64
+                                      " of producer %u is behind message %" PRIu64,
                                       p->topic,
                                       p->number,
                                       p->place[offset],
@@ -287,10 +333,12 @@ void sim_messages_judge(struct sim_messages *m) {
         for (uint64_t i = 0; i < m->n; i++) {
                 const struct message *message = m->messages + i;
 
-                if (message->outcome == ACKNOWLEDGED && !message->is_read && !is_refused(m, message->topic))
+                if (message->outcome == ACKNOWLEDGED && !message->is_read &&
+                    !is_refused(m, message->topic))
                         sim_violation(m->verdict,
                                       "acknowledged",
-                                      "message %" PRIu64 " was acknowledged at topic %u partition %u offset %" PRIu64
+                                      "message %" PRIu64
+                                      " was acknowledged at topic %u partition %u offset %" PRIu64
                                       " and is not there",
                                       i,
                                       message->topic,

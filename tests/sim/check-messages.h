@@ -11,6 +11,9 @@
 struct sim_messages;
 
 #define SIM_VALUE_BYTES_MIN 16u
+/* From this size on a value may be hostile: made of images of the log's own structures (log/format.h), one of which is
+ * likely to lie where the log looks for one. */
+#define SIM_VALUE_BYTES_HOSTILE 30000u
 
 int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret);
 struct sim_messages *sim_messages_free(struct sim_messages *m);
@@ -21,16 +24,24 @@ DEFINE_CLEANUP(struct sim_messages *, sim_messages_free)
  * @producer: who sends it: order holds among the messages of one
  * @topic: number
  * @size: bytes of its value, SIM_VALUE_BYTES_MIN at least
+ * @is_hostile: of SIM_VALUE_BYTES_HOSTILE or more
  * @value: @size bytes, filled in
  *
  * Return: its number.
  */
-uint64_t sim_messages_make(
-        struct sim_messages *m, unsigned producer, unsigned topic, size_t size, uint8_t *value);
+uint64_t sim_messages_make(struct sim_messages *m,
+                           unsigned producer,
+                           unsigned topic,
+                           bool is_hostile,
+                           size_t size,
+                           uint8_t *value);
 /* The producer did not take it: it was never sent. */
 void sim_messages_unmake(struct sim_messages *m, uint64_t number);
-void sim_messages_on_acknowledged(
-        struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition, uint64_t offset);
+void sim_messages_on_acknowledged(struct sim_messages *m,
+                                  uint64_t number,
+                                  unsigned topic,
+                                  unsigned partition,
+                                  uint64_t offset);
 /* It may be in the log or not. */
 void sim_messages_on_failed(struct sim_messages *m, uint64_t number);
 /* @value is what a reader got at that place. */

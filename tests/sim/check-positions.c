@@ -42,7 +42,8 @@ struct sim_positions *sim_positions_free(struct sim_positions *p) {
         return NULL;
 }
 
-static struct position *find(struct sim_positions *p, unsigned group, unsigned topic, unsigned partition) {
+static struct position *
+find(struct sim_positions *p, unsigned group, unsigned topic, unsigned partition) {
         for (size_t i = 0; i < p->n; i++) {
                 struct position *x = p->positions + i;
 
@@ -51,12 +52,16 @@ static struct position *find(struct sim_positions *p, unsigned group, unsigned t
         }
 
         p->positions = must(realloc(p->positions, (p->n + 1) * sizeof(*p->positions)));
-        p->positions[p->n] = (struct position) { .group = group, .topic = topic, .partition = partition };
+        p->positions[p->n] =
+                (struct position){ .group = group, .topic = topic, .partition = partition };
         return p->positions + p->n++;
 }
 
-void sim_positions_on_commit(
-        struct sim_positions *p, unsigned group, unsigned topic, unsigned partition, uint64_t offset) {
+void sim_positions_on_commit(struct sim_positions *p,
+                             unsigned group,
+                             unsigned topic,
+                             unsigned partition,
+                             uint64_t offset) {
 
         struct position *x = find(p, group, topic, partition);
 
@@ -67,7 +72,8 @@ void sim_positions_on_commit(
 void sim_positions_on_committed(struct sim_positions *p, unsigned group) {
         for (size_t i = 0; i < p->n; i++)
                 if (p->positions[i].group == group)
-                        p->positions[i].committed = MAX(p->positions[i].committed, p->positions[i].under_way);
+                        p->positions[i].committed =
+                                MAX(p->positions[i].committed, p->positions[i].under_way);
 }
 
 void sim_positions_on_leave(struct sim_positions *p, unsigned group) {
@@ -76,15 +82,19 @@ void sim_positions_on_leave(struct sim_positions *p, unsigned group) {
                         p->positions[i].under_way = 0;
 }
 
-void sim_positions_on_start(
-        struct sim_positions *p, unsigned group, unsigned topic, unsigned partition, uint64_t offset) {
+void sim_positions_on_start(struct sim_positions *p,
+                            unsigned group,
+                            unsigned topic,
+                            unsigned partition,
+                            uint64_t offset) {
 
         const struct position *x = find(p, group, topic, partition);
 
         if (offset < x->committed)
                 sim_violation(p->verdict,
                               "positions",
-                              "group %u begins topic %u partition %u at %" PRIu64 ", and had committed %" PRIu64,
+                              "group %u begins topic %u partition %u at %" PRIu64
+                              ", and had committed %" PRIu64,
                               group,
                               topic,
                               partition,
@@ -93,7 +103,8 @@ void sim_positions_on_start(
         if (offset > x->asked)
                 sim_violation(p->verdict,
                               "positions",
-                              "group %u begins topic %u partition %u at %" PRIu64 ", and had asked for %" PRIu64 " at most",
+                              "group %u begins topic %u partition %u at %" PRIu64
+                              ", and had asked for %" PRIu64 " at most",
                               group,
                               topic,
                               partition,

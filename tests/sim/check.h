@@ -13,10 +13,10 @@
  *     agree         an offset has the same message whoever reads it, whenever (")
  *     positions     a committed position does not go back (check-positions.c)
  *     durable       what was on disk, and named durable, is there after a start, as it was (check-disk.c)
- *     hardstate     no term comes twice: a start has a higher one than all that were answered for before (")
+ *     hardstate     nothing that was answered for is forgotten: each start has a higher term and state (")
  *     start         a broker starts on what a crash leaves, and replays nothing after a stop in good order (server.c, run.c)
  *     running       a broker stops only for a reason that it was given (")
- *     damage        a reader is told of damage only where some was done (clients.c)
+ *     damage        damage is found, by a start or a reader, only where some was done (server.c, clients.c)
  *     live          when the faults have ended everything comes to its end (run.c)
  *     leak          when all are gone their memory is free (")
  */
@@ -31,4 +31,5 @@ struct sim_verdict {
 };
 
 /* Notes it, if it is the first. */
-void sim_violation(struct sim_verdict *v, const char *checker, const char *format, ...) _printf_(3, 4);
+void sim_violation(struct sim_verdict *v, const char *checker, const char *format, ...)
+        _printf_(3, 4);

@@ -22,8 +22,10 @@ static unsigned topic_number(const char *name) {
         return (unsigned) atoi(name + strlen(TOPIC_PREFIX));
 }
 
-static void start_process(
-        struct sim_clients *all, const char *name, struct sim_process **ret, struct session **ret_session) {
+static void start_process(struct sim_clients *all,
+                          const char *name,
+                          struct sim_process **ret,
+                          struct session **ret_session) {
 
         const struct address address = { .host = (char *) "broker", .port = 9092 };
 
@@ -56,32 +58,39 @@ static void on_delivery(const struct producer_delivery *d, void *userdata) {
                 if (d->error < 0)
                         sim_messages_on_failed(s->all->messages, d->tags[i]);
                 else
-                        sim_messages_on_acknowledged(
-                                s->all->messages, d->tags[i], topic, d->partition, d->base_offset + i);
+                        sim_messages_on_acknowledged(s->all->messages,
+                                                     d->tags[i],
+                                                     topic,
+                                                     d->partition,
+                                                     d->base_offset + i);
 }
 
 /* Return: as producer_append(). */
 static int send_one(struct sim_sender *s) {
         unsigned topic = (unsigned) random_below(&s->random, s->all->n_topics);
+        bool is_large = random_chance(&s->random, 1, s->is_hostile ? 4 : 20);
+        size_t size = random_between(&s->random,
+                                     SIM_VALUE_BYTES_MIN,
+                                     is_large ? s->value_bytes_max
+                                              : MIN(s->value_bytes_max, (size_t) 300));
+        bool is_hostile = s->is_hostile && size >= SIM_VALUE_BYTES_HOSTILE;
         char name[32], key[KEY_BYTES];
-        size_t size;
+        struct producer_message m;
         int r;
 
         topic_name(name, topic);
-        size = random_between(&s->random,
-                              SIM_VALUE_BYTES_MIN,
-                              random_chance(&s->random, 1, 20) ? s->value_bytes_max
-                                                               : MIN(s->value_bytes_max, (size_t) 300));
-        struct producer_message m = {
+        m = (struct producer_message){
                 .topic = name,
                 .partition = PRODUCER_PARTITION_ANY,
                 .value = s->value,
                 .value_size = size,
                 .timestamp_ms = io_wall_ms(sim_process_io(s->process)),
-                .tag = sim_messages_make(s->all->messages, s->number, topic, size, s->value),
+                .tag = sim_messages_make(
+                        s->all->messages, s->number, topic, is_hostile, size, s->value),
         };
         if (s->keys > 0 && random_chance(&s->random, 2, 3)) {
-                (void) snprintf(key, sizeof(key), "%u", (unsigned) random_below(&s->random, s->keys));
+                (void) snprintf(
+                        key, sizeof(key), "%u", (unsigned) random_below(&s->random, s->keys));
                 m.key = key;
                 m.key_size = strlen(key);
         }
@@ -125,7 +134,7 @@ void sim_sender_start(struct sim_sender *s) {
         if (producer_new(s->session, &s->config, &s->producer) < 0)
                 abort();
 
-        s->timer = (struct io_timer) { .on_timer = on_sender_timer, .userdata = s };
+        s->timer = (struct io_timer){ .on_timer = on_sender_timer, .userdata = s };
         session_connect(s->session);
         set_timer(s->process, &s->timer, 1);
 }
@@ -168,10 +177,16 @@ static void on_message(struct sim_reader *r, const struct consumer_message *m) {
         if (!place) {
                 r->places = must(realloc(r->places, (r->n_places + 1) * sizeof(*r->places)));
                 place = r->places + r->n_places++;
-                *place = (struct sim_place) { .topic = topic, .partition = m->partition, .next_offset = offset };
-                if (r->group > 0)
-                        sim_positions_on_start(r->all->positions, r->group, topic, m->partition, offset);
-                else if (offset > 0 && !r->all->may_find_damage)
+                *place = (struct sim_place){ .topic = topic,
+                                             .partition = m->partition,
+                                             .next_offset = offset };
+                /* Where damage is, a commit may be lost in it, and a position lie behind it. */
+                if (r->all->may_find_damage)
+                        ;
+                else if (r->group > 0)
+                        sim_positions_on_start(
+                                r->all->positions, r->group, topic, m->partition, offset);
+                else if (offset > 0)
                         sim_violation(r->all->verdict,
                                       "dense",
                                       "%s begins topic %u partition %u at offset %" PRIu64,
@@ -180,10 +195,12 @@ static void on_message(struct sim_reader *r, const struct consumer_message *m) {
                                       m->partition,
                                       offset);
         }
-        if (offset != place->next_offset && (offset < place->next_offset || !r->all->may_find_damage))
+        if (offset != place->next_offset &&
+            (offset < place->next_offset || !r->all->may_find_damage))
                 sim_violation(r->all->verdict,
                               "dense",
-                              "%s was given offset %" PRIu64 " of topic %u partition %u, and expected %" PRIu64,
+                              "%s was given offset %" PRIu64
+                              " of topic %u partition %u, and expected %" PRIu64,
                               r->name,
                               offset,
                               topic,
@@ -191,8 +208,12 @@ static void on_message(struct sim_reader *r, const struct consumer_message *m) {
                               place->next_offset);
 
         place->next_offset = offset + 1;
-        sim_messages_on_read(
-                r->all->messages, topic, m->partition, offset, m->record.value, m->record.value_size);
+        sim_messages_on_read(r->all->messages,
+                             topic,
+                             m->partition,
+                             offset,
+                             m->record.value,
+                             m->record.value_size);
 }
 
 /* What a reader is told instead of messages. */
@@ -212,9 +233,14 @@ static void on_read_error(struct sim_reader *r, int error) {
         }
 
         if (error == -EBADMSG || error == -EIO)
-                sim_violation(r->all->verdict, "damage", "nothing was damaged, and %s is told: %s", r->name, text);
+                sim_violation(r->all->verdict,
+                              "damage",
+                              "nothing was damaged, and %s is told: %s",
+                              r->name,
+                              text);
         if (error == -ERANGE)
-                sim_violation(r->all->verdict, "agree", "what %s has read is gone: %s", r->name, text);
+                sim_violation(
+                        r->all->verdict, "agree", "what %s has read is gone: %s", r->name, text);
         r->has_failed = true;
 }
 
@@ -251,7 +277,8 @@ static void subscribe(struct sim_reader *r) {
                                        name,
                                        /* partitions= */ NULL,
                                        0,
-                                       r->group > 0 ? CONSUMER_FROM_POSITION : CONSUMER_FROM_BEGINNING,
+                                       r->group > 0 ? CONSUMER_FROM_POSITION
+                                                    : CONSUMER_FROM_BEGINNING,
                                        0) < 0)
                         abort();
         }
@@ -315,7 +342,7 @@ void sim_reader_start(struct sim_reader *r) {
         r->config.group = r->group > 0 ? r->group_name : NULL;
         r->has_failed = false;
         r->is_committing = false;
-        r->timer = (struct io_timer) { .on_timer = on_reader_timer, .userdata = r };
+        r->timer = (struct io_timer){ .on_timer = on_reader_timer, .userdata = r };
         begin(r);
         set_timer(r->process, &r->timer, 1);
 }

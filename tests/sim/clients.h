@@ -21,8 +21,8 @@ struct sim_clients {
         struct sim_messages *messages;
         struct sim_positions *positions;
         unsigned n_topics;
-        unsigned next_producer;  /* a sender that begins again is another producer */
-        bool may_find_damage;    /* readers may be refused */
+        unsigned next_producer; /* a sender that begins again is another producer */
+        bool may_find_damage;   /* readers may be refused */
 };
 
 struct sim_sender {
@@ -30,9 +30,10 @@ struct sim_sender {
         struct random random;
         struct producer_config config;
         size_t value_bytes_max;
-        unsigned burst_max;     /* messages at a time */
-        usec_t pause_max_usec;  /* between two times */
-        unsigned keys;          /* so many different ones; 0: none */
+        unsigned burst_max;    /* messages at a time */
+        usec_t pause_max_usec; /* between two times */
+        unsigned keys;         /* so many different ones; 0: none */
+        bool is_hostile;       /* large values may be: SIM_VALUE_BYTES_HOSTILE */
 
         char name[32];
         unsigned number; /* as producer */
@@ -55,7 +56,7 @@ struct sim_reader {
         struct sim_clients *all;
         struct random random;
         struct consumer_config config;
-        unsigned group;        /* number; 0: none, it begins at the beginning each time */
+        unsigned group; /* number; 0: none, it begins at the beginning each time */
         usec_t pause_max_usec;
         unsigned take_max;
 
@@ -69,7 +70,7 @@ struct sim_reader {
         struct sim_place {
                 unsigned topic, partition;
                 uint64_t next_offset;
-        } *places; /* partitions it has read from */
+        } * places; /* partitions it has read from */
         size_t n_places;
 };
 

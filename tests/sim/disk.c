@@ -135,7 +135,9 @@ struct sim_disk {
 
         bool is_down; /* crashed, killed or cut, and not restarted */
         bool has_crashed;
-        uint64_t crash_in; /* 1: the next changing operation; 0: not */
+        uint64_t crash_in; /* 1: the next changing operation of the kind; 0: not */
+        unsigned crash_ops;
+        char *crash_path_part; /* or NULL */
         uint64_t n_ops, n_syncs;
 
         uint64_t capacity_bytes;
@@ -651,7 +653,8 @@ begin_change(struct sim_io *sio, enum sim_disk_op op, const char *path, const ch
         }
 
         d->n_ops++;
-        if (d->crash_in > 0 && --d->crash_in == 0) {
+        if (d->crash_in > 0 && (op & d->crash_ops) &&
+            (!d->crash_path_part || strstr(path, d->crash_path_part)) && --d->crash_in == 0) {
                 sim_trace(d->trace, "%s: crash in operation %d on %s", d->name, op, path);
                 d->is_down = true;
                 d->has_crashed = true;
@@ -1314,6 +1317,7 @@ struct sim_disk *sim_disk_free(struct sim_disk *d) {
         inode_unref(d->root);
         assert(list_is_empty(&d->inodes));
         heap_done(&d->timers);
+        free(d->crash_path_part);
         free(d->name);
         free(d);
         return NULL;
@@ -1419,7 +1423,18 @@ void sim_disk_restart(struct sim_disk *d) {
 }
 
 void sim_disk_crash_at(struct sim_disk *d, uint64_t n) {
+        sim_disk_crash_in(d, ~0u, NULL, n);
+}
+
+void sim_disk_crash_in(struct sim_disk *d, unsigned ops, const char *path_part, uint64_t n) {
+        free(d->crash_path_part);
+        d->crash_path_part = path_part ? must_strdup(path_part) : NULL;
+        d->crash_ops = ops;
         d->crash_in = n;
+}
+
+bool sim_disk_will_crash(const struct sim_disk *d) {
+        return d->crash_in > 0;
 }
 
 bool sim_disk_has_crashed(const struct sim_disk *d) {

@@ -65,24 +65,6 @@ void sim_disk_set_wall_ms(struct sim_disk *d, int64_t wall_ms);
 
 /* ---- Crashes ---- */
 
-/* The process dies: locks and open files end, the page cache stays (what is unsynced is readable, and unsynced). */
-void sim_disk_kill(struct sim_disk *d);
-/* The machine dies: of what is unsynced each sector, size and name is there or not. */
-void sim_disk_power_cut(struct sim_disk *d);
-/* After one of these: operations work again. Cancels crash_at; faults stay. */
-void sim_disk_restart(struct sim_disk *d);
-/* The @n-th changing operation from now on (1 is the next; 0: none) is carried out in part, wholly or not at all, and
- * from then on every operation gives -ECANCELED, as after sim_disk_kill(). What has become of unsynced data is decided
- * by the sim_disk_kill() or sim_disk_power_cut() that must follow. */
-void sim_disk_crash_at(struct sim_disk *d, uint64_t n);
-bool sim_disk_has_crashed(const struct sim_disk *d);
-/* Changing operations so far: create, write, sync, truncate, rename, link, unlink, mkdir, rmdir, sync of a folder. */
-uint64_t sim_disk_n_ops(const struct sim_disk *d);
-/* Successful io_fdatasync() calls so far. */
-uint64_t sim_disk_n_syncs(const struct sim_disk *d);
-
-/* ---- Faults ---- */
-
 enum sim_disk_op {
         SIM_DISK_OPEN = 1 << 0, /* create too */
         SIM_DISK_READ = 1 << 1,
@@ -97,6 +79,28 @@ enum sim_disk_op {
         SIM_DISK_LIST = 1 << 10,
 };
 
+/* The process dies: locks and open files end, the page cache stays (what is unsynced is readable, and unsynced). */
+void sim_disk_kill(struct sim_disk *d);
+/* The machine dies: of what is unsynced each sector, size and name is there or not. */
+void sim_disk_power_cut(struct sim_disk *d);
+/* After one of these: operations work again. Cancels crash_at; faults stay. */
+void sim_disk_restart(struct sim_disk *d);
+/* The @n-th changing operation from now on (1 is the next; 0: none) is carried out in part, wholly or not at all, and
+ * from then on every operation gives -ECANCELED, as after sim_disk_kill(). What has become of unsynced data is decided
+ * by the sim_disk_kill() or sim_disk_power_cut() that must follow. */
+void sim_disk_crash_at(struct sim_disk *d, uint64_t n);
+/* The same of the @n-th that is one of @ops (enum sim_disk_op) and whose path holds @path_part. */
+void sim_disk_crash_in(struct sim_disk *d, unsigned ops, const char *path_part, uint64_t n);
+/* Ordered, and not yet come to. */
+bool sim_disk_will_crash(const struct sim_disk *d);
+bool sim_disk_has_crashed(const struct sim_disk *d);
+/* Changing operations so far: create, write, sync, truncate, rename, link, unlink, mkdir, rmdir, sync of a folder. */
+uint64_t sim_disk_n_ops(const struct sim_disk *d);
+/* Successful io_fdatasync() calls so far. */
+uint64_t sim_disk_n_syncs(const struct sim_disk *d);
+
+/* ---- Faults ---- */
+
 /* The @n-th operation from now on (1 is the next) that is one of @ops and whose path holds @path_part (NULL: any) gives
  * -@error. Once; several may be waiting. A failed write may have written any part; a failed sync has put any part of
  * what was unsynced on disk, and forgets the rest, which stays readable in the page cache. */
@@ -109,8 +113,9 @@ struct sim_disk_faults {
         unsigned read_eio;
         unsigned write_eio;
         unsigned sync_eio;
-        unsigned short_write; /* fewer bytes than asked for are written, up to a sector's boundary */
-        unsigned read_again;  /* IO_READ_NOWAIT gives -EAGAIN */
+        unsigned
+                short_write; /* fewer bytes than asked for are written, up to a sector's boundary */
+        unsigned read_again; /* IO_READ_NOWAIT gives -EAGAIN */
 };
 void sim_disk_set_faults(struct sim_disk *d, const struct sim_disk_faults *f);
 
@@ -129,7 +134,8 @@ int sim_disk_break_range(struct sim_disk *d, const char *path, uint64_t pos, uin
  * the end; -ENOENT. */
 ssize_t sim_disk_peek(struct sim_disk *d, const char *path, void *p, size_t n, uint64_t pos);
 /* The same of what is synced only: what a power cut leaves at the least. */
-ssize_t sim_disk_peek_durable(struct sim_disk *d, const char *path, void *p, size_t n, uint64_t pos);
+ssize_t
+sim_disk_peek_durable(struct sim_disk *d, const char *path, void *p, size_t n, uint64_t pos);
 int sim_disk_peek_size(struct sim_disk *d, const char *path, uint64_t *ret);
 /* As io_list(). */
 int sim_disk_peek_list(struct sim_disk *d, const char *path, char ***ret_names, size_t *ret_n);

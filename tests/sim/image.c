@@ -27,7 +27,7 @@ void image_done(struct image *i) {
         for (size_t n = 0; n < i->n_pages; n++)
                 page_unref(i->pages[n]);
         free(i->pages);
-        *i = (struct image) {};
+        *i = (struct image){};
 }
 
 void image_copy(struct image *to, const struct image *from) {
@@ -73,7 +73,8 @@ static struct page *image_page(struct image *i, size_t n) {
 
 void image_put(struct image *i, const uint8_t *p, size_t n, uint64_t pos) {
         while (n > 0) {
-                size_t number = pos / IMAGE_PAGE_BYTES, at = pos % IMAGE_PAGE_BYTES, k = MIN(n, IMAGE_PAGE_BYTES - at);
+                size_t number = pos / IMAGE_PAGE_BYTES, at = pos % IMAGE_PAGE_BYTES,
+                       k = MIN(n, IMAGE_PAGE_BYTES - at);
 
                 if (p) {
                         memcpy(image_page(i, number)->bytes + at, p, k);
@@ -97,7 +98,8 @@ size_t image_get(const struct image *i, uint8_t *p, size_t n, uint64_t pos) {
 
         n = MIN((uint64_t) n, i->size - pos);
         while (done < n) {
-                size_t number = (pos + done) / IMAGE_PAGE_BYTES, at = (pos + done) % IMAGE_PAGE_BYTES;
+                size_t number = (pos + done) / IMAGE_PAGE_BYTES,
+                       at = (pos + done) % IMAGE_PAGE_BYTES;
                 size_t k = MIN(n - done, IMAGE_PAGE_BYTES - at);
 
                 if (number < i->n_pages && i->pages[number])
@@ -126,5 +128,6 @@ void image_resize(struct image *i, uint64_t size) {
 
 void image_flip(struct image *i, uint64_t pos, unsigned bit) {
         if (pos < i->size)
-                image_page(i, pos / IMAGE_PAGE_BYTES)->bytes[pos % IMAGE_PAGE_BYTES] ^= (uint8_t) (1u << bit);
+                image_page(i, pos / IMAGE_PAGE_BYTES)->bytes[pos % IMAGE_PAGE_BYTES] ^=
+                        (uint8_t) (1u << bit);
 }

@@ -31,26 +31,18 @@ static const char *const act_names[_SIM_ACT_MAX] = {
 
 /* How often each is done where it is done at all. */
 static const unsigned act_weights[_SIM_ACT_MAX] = {
-        [SIM_ACT_KILL] = 6,
-        [SIM_ACT_POWER_CUT] = 12,
-        [SIM_ACT_CRASH_IN_OPERATION] = 20,
-        [SIM_ACT_STOP] = 6,
-        [SIM_ACT_SYNC_FAILS] = 3,
-        [SIM_ACT_WRITE_FAILS] = 2,
-        [SIM_ACT_DISK_FULL] = 2,
-        [SIM_ACT_SHORT_WRITES] = 2,
-        [SIM_ACT_SLOW_DISK] = 3,
-        [SIM_ACT_FLIP_COPY] = 6,
-        [SIM_ACT_FLIP_REBUILDABLE] = 4,
-        [SIM_ACT_FLIP_LOG] = 4,
-        [SIM_ACT_BREAK] = 10,
-        [SIM_ACT_BAD_NETWORK] = 4,
-        [SIM_ACT_KILL_CLIENT] = 5,
+        [SIM_ACT_KILL] = 6,       [SIM_ACT_POWER_CUT] = 12,       [SIM_ACT_CRASH_IN_OPERATION] = 30,
+        [SIM_ACT_STOP] = 6,       [SIM_ACT_SYNC_FAILS] = 3,       [SIM_ACT_WRITE_FAILS] = 2,
+        [SIM_ACT_DISK_FULL] = 2,  [SIM_ACT_SHORT_WRITES] = 2,     [SIM_ACT_SLOW_DISK] = 3,
+        [SIM_ACT_FLIP_COPY] = 6,  [SIM_ACT_FLIP_REBUILDABLE] = 4, [SIM_ACT_FLIP_LOG] = 4,
+        [SIM_ACT_BREAK] = 10,     [SIM_ACT_BAD_NETWORK] = 4,      [SIM_ACT_KILL_CLIENT] = 5,
         [SIM_ACT_WALL_JUMPS] = 2,
 };
 
 void sim_nemesis_init(struct sim_nemesis *n, uint64_t seed) {
-        static const usec_t pauses[] = { 20 * USEC_PER_MSEC, 200 * USEC_PER_MSEC, 800 * USEC_PER_MSEC };
+        static const usec_t pauses[] = { 20 * USEC_PER_MSEC,
+                                         200 * USEC_PER_MSEC,
+                                         800 * USEC_PER_MSEC };
 
         random_init(&n->random, seed);
         n->pause_max_usec = pauses[random_below(&n->random, ELEMENTSOF(pauses))];
@@ -65,7 +57,8 @@ void sim_nemesis_init(struct sim_nemesis *n, uint64_t seed) {
 }
 
 static void last(struct sim_nemesis *n, usec_t usec_max) {
-        n->heal_usec = sim_world_now(n->world) + random_between(&n->random, USEC_PER_MSEC, usec_max);
+        n->heal_usec =
+                sim_world_now(n->world) + random_between(&n->random, USEC_PER_MSEC, usec_max);
 }
 
 static usec_t down_usec(struct sim_nemesis *n) {
@@ -98,7 +91,10 @@ static void flip_rebuildable(struct sim_nemesis *n) {
         uint64_t size;
         size_t n_names;
 
-        (void) snprintf(dir, sizeof(dir), SIM_SERVER_DATA_DIR "/shard-%u", (unsigned) random_below(&n->random, 2));
+        (void) snprintf(dir,
+                        sizeof(dir),
+                        SIM_SERVER_DATA_DIR "/shard-%u",
+                        (unsigned) random_below(&n->random, 2));
         if (sim_disk_peek_list(n->server->disk, dir, &names, &n_names) < 0)
                 return;
 
@@ -119,16 +115,22 @@ static void flip_rebuildable(struct sim_nemesis *n) {
         free(path);
 }
 
+/* Of the messages' shard: who has lost the names of topics cannot name what it refuses. */
 static void flip_log(struct sim_nemesis *n) {
         uint64_t pos;
         char *path;
 
-        if (!sim_disk_check_pick(
-                    n->server->check, &n->random, /* anywhere= */ random_chance(&n->random, 1, 2), &path, &pos))
+        if (!sim_disk_check_pick(n->server->check,
+                                 &n->random,
+                                 "/shard-1/",
+                                 /* anywhere= */ random_chance(&n->random, 1, 2),
+                                 &path,
+                                 &pos))
                 return;
 
         n->server->may_find_damage = true;
-        (void) sim_disk_flip_bit(n->server->disk, path, pos, (unsigned) random_below(&n->random, 8));
+        (void) sim_disk_flip_bit(
+                n->server->disk, path, pos, (unsigned) random_below(&n->random, 8));
         free(path);
 }
 
@@ -157,6 +159,35 @@ static void slow_disk(struct sim_nemesis *n) {
         last(n, 3 * USEC_PER_SEC);
 }
 
+/* Soon, in any operation or in one of a kind. */
+static void crash_in_operation(struct sim_nemesis *n) {
+        struct sim_disk *d = n->server->disk;
+
+        if (!n->server->process || sim_disk_will_crash(d))
+                return;
+
+        switch (random_below(&n->random, 6)) {
+        case 0:
+        case 1:
+        case 2:
+                sim_disk_crash_in(d, SIM_DISK_WRITE, ".log", random_between(&n->random, 1, 8));
+                n->n_more_crashes = (unsigned) random_below(&n->random, 5);
+                break;
+        case 3:
+                sim_disk_crash_in(d, SIM_DISK_SYNC, ".log", random_between(&n->random, 1, 8));
+                break;
+        case 4:
+                sim_disk_crash_in(d,
+                                  SIM_DISK_OPEN | SIM_DISK_RENAME | SIM_DISK_LINK |
+                                          SIM_DISK_UNLINK | SIM_DISK_TRUNCATE | SIM_DISK_SYNC_DIR,
+                                  SIM_SERVER_DATA_DIR,
+                                  random_between(&n->random, 1, 10));
+                break;
+        default:
+                sim_disk_crash_at(d, random_between(&n->random, 1, 50));
+        }
+}
+
 static void act(struct sim_nemesis *n, enum sim_act a) {
         struct sim_server *s = n->server;
         struct sim_net_config *net = &sim_world_net(n->world)->config;
@@ -171,8 +202,7 @@ static void act(struct sim_nemesis *n, enum sim_act a) {
                         sim_server_end(s, a == SIM_ACT_POWER_CUT, down_usec(n));
                 break;
         case SIM_ACT_CRASH_IN_OPERATION:
-                if (s->process)
-                        sim_disk_crash_at(s->disk, random_between(&n->random, 1, random_chance(&n->random, 1, 2) ? 6 : 60));
+                crash_in_operation(n);
                 break;
         case SIM_ACT_STOP:
                 sim_server_stop(s);
@@ -189,11 +219,14 @@ static void act(struct sim_nemesis *n, enum sim_act a) {
                 break;
         case SIM_ACT_DISK_FULL:
                 s->has_disk_faults = true;
-                sim_disk_set_capacity(s->disk, sim_disk_used_bytes(s->disk) + random_below(&n->random, 2 << 20));
+                sim_disk_set_capacity(
+                        s->disk, sim_disk_used_bytes(s->disk) + random_below(&n->random, 2 << 20));
                 last(n, 3 * USEC_PER_SEC);
                 break;
         case SIM_ACT_SHORT_WRITES:
-                sim_disk_set_faults(s->disk, &(struct sim_disk_faults) { .short_write = 300000, .read_again = 300000 });
+                sim_disk_set_faults(
+                        s->disk,
+                        &(struct sim_disk_faults){ .short_write = 300000, .read_again = 300000 });
                 last(n, USEC_PER_SEC);
                 break;
         case SIM_ACT_SLOW_DISK:
@@ -224,7 +257,8 @@ static void act(struct sim_nemesis *n, enum sim_act a) {
         case SIM_ACT_WALL_JUMPS:
                 if (s->process)
                         sim_process_shift_wall(s->process,
-                                               (int64_t) random_below(&n->random, 4 * 3600 * 1000) - 2 * 3600 * 1000);
+                                               (int64_t) random_below(&n->random, 4 * 3600 * 1000) -
+                                                       2 * 3600 * 1000);
                 break;
         case _SIM_ACT_MAX:
                 assert(false);
@@ -250,7 +284,7 @@ void sim_nemesis_heal(struct sim_nemesis *n) {
         n->heal_usec = USEC_INFINITY;
         n->server->has_disk_faults = false;
         (void) sim_disk_fail_clear(n->server->disk);
-        sim_disk_set_faults(n->server->disk, &(struct sim_disk_faults) {});
+        sim_disk_set_faults(n->server->disk, &(struct sim_disk_faults){});
         sim_disk_set_capacity(n->server->disk, 0);
         n->server->speed = sim_disk_speed_default;
         if (n->server->process)
@@ -258,11 +292,22 @@ void sim_nemesis_heal(struct sim_nemesis *n) {
         net->config = sim_net_config_default;
 }
 
+/* One crash does not come alone: what the first left is what the second meets. */
+static void crash_again(struct sim_nemesis *n) {
+        n->n_more_crashes--;
+        sim_disk_crash_in(
+                n->server->disk, SIM_DISK_WRITE, "/shard-1/", random_between(&n->random, 1, 12));
+        n->next_usec = sim_world_now(n->world) +
+                       random_between(&n->random, USEC_PER_MSEC, 2 * USEC_PER_SEC);
+}
+
 void sim_nemesis_settle(struct sim_nemesis *n) {
         usec_t now = sim_world_now(n->world);
 
         if (n->heal_usec <= now)
                 sim_nemesis_heal(n);
+        if (n->n_more_crashes > 0 && n->server->is_ready && !sim_disk_will_crash(n->server->disk))
+                crash_again(n);
         if (n->next_usec > now)
                 return;
 
@@ -273,15 +318,24 @@ void sim_nemesis_settle(struct sim_nemesis *n) {
                 }
 
         act(n, choose(n));
+        if (sim_disk_will_crash(n->server->disk)) {
+                /* Give it the time to come to that. */
+                n->next_usec = now + random_between(&n->random, 50 * USEC_PER_MSEC, USEC_PER_SEC);
+                return;
+        }
 
         /* Trouble likes company: several in quick succession, then a rest in which things get going again. */
         if (n->n_burst > 0) {
                 n->n_burst--;
                 n->next_usec = now + random_between(&n->random, 1, n->pause_max_usec / 4);
         } else {
-                n->n_burst = random_chance(&n->random, 1, 3) ? (unsigned) random_between(&n->random, 1, 5) : 0;
+                n->n_burst = random_chance(&n->random, 1, 3)
+                                     ? (unsigned) random_between(&n->random, 1, 5)
+                                     : 0;
                 n->next_usec = now + random_between(&n->random, 1, n->pause_max_usec) +
-                               (random_chance(&n->random, 1, 3) ? random_below(&n->random, 2 * USEC_PER_SEC) : 0);
+                               (random_chance(&n->random, 1, 3)
+                                        ? random_below(&n->random, 2 * USEC_PER_SEC)
+                                        : 0);
         }
 }
 

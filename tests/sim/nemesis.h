@@ -49,6 +49,8 @@ struct sim_nemesis {
         usec_t next_usec;
         usec_t heal_usec; /* when what lasts has an end; USEC_INFINITY: nothing lasts */
         unsigned n_burst; /* acts that are left of a burst */
+        unsigned
+                n_more_crashes; /* crashes in log writes that are to follow, one after each start */
         unsigned n_acts[_SIM_ACT_MAX];
 };
 

@@ -130,7 +130,7 @@ static struct sim_stream *stream_new(struct sim_port *p, bool is_local) {
         struct sim_stream *s = must(calloc(1, sizeof(*s)));
         struct sim_net *n = p->net;
 
-        s->stream = (struct io_stream) { .io = p->io, .is_local = is_local, .uid = LOCAL_UID };
+        s->stream = (struct io_stream){ .io = p->io, .is_local = is_local, .uid = LOCAL_UID };
         s->number = ++n->n_streams;
         s->port = p;
         s->end_usec = USEC_INFINITY;
@@ -169,7 +169,8 @@ static void end_stream(struct sim_stream *s, int error, bool is_cut, usec_t dela
                 cut_chunks(s);
 
         last = list_last(&s->chunks, struct chunk, link);
-        s->end_usec = MAX(s->port->net->now_usec + latency(s) + delay_usec, last ? last->arrival_usec : 0); /* I3 */
+        s->end_usec = MAX(s->port->net->now_usec + latency(s) + delay_usec,
+                          last ? last->arrival_usec : 0); /* I3 */
         s->end_error = error;
         reschedule(s);
 }
@@ -260,7 +261,8 @@ ssize_t sim_stream_read(struct io_stream *stream, void *p, size_t n) {
                         reschedule(s->peer);
                 return (ssize_t) done;
         }
-        return readable_usec(s) <= net->now_usec && list_is_empty(&s->chunks) ? s->end_error : -EAGAIN;
+        return readable_usec(s) <= net->now_usec && list_is_empty(&s->chunks) ? s->end_error
+                                                                              : -EAGAIN;
 }
 
 /* Gives one piece of @n bytes to the other end. */
@@ -270,7 +272,9 @@ static void deliver(struct sim_stream *to, const uint8_t *p, size_t n) {
 
         c->arrival_usec = to->port->net->now_usec + latency(to);
         if (last) /* I1 */
-                c->arrival_usec = MAX(c->arrival_usec, last->arrival_usec + random_below(&to->port->net->random, 20));
+                c->arrival_usec =
+                        MAX(c->arrival_usec,
+                            last->arrival_usec + random_below(&to->port->net->random, 20));
         c->n = n;
         c->n_read = 0;
         memcpy(c->bytes, p, n);
@@ -284,7 +288,10 @@ static void break_stream(struct sim_stream *s) {
         if (!peer)
                 return;
 
-        sim_trace(s->port->net->trace, "break streams %" PRIu64 " and %" PRIu64, s->number, peer->number);
+        sim_trace(s->port->net->trace,
+                  "break streams %" PRIu64 " and %" PRIu64,
+                  s->number,
+                  peer->number);
         end_stream(s, -ECONNRESET, /* is_cut= */ true, 0);
         end_stream(peer, -ECONNRESET, /* is_cut= */ true, 0);
 }
@@ -318,7 +325,8 @@ ssize_t sim_stream_writev(struct io_stream *stream, const struct iovec *iov, siz
                 for (size_t at = 0, k; at < n; at += k) {
                         k = n - at;
                         if (n_crumbs > 0) {
-                                k = random_between(&net->random, 1, MIN(k, (size_t) CRUMB_BYTES_MAX));
+                                k = random_between(
+                                        &net->random, 1, MIN(k, (size_t) CRUMB_BYTES_MAX));
                                 n_crumbs--;
                         } else if (random_chance(&net->random, 1, 8))
                                 k = random_between(&net->random, 1, k);
@@ -354,7 +362,7 @@ void sim_stream_want(struct io_stream *stream, unsigned events) {
 /* ---- Ports ---- */
 
 void sim_net_init(struct sim_net *n, uint64_t seed, struct sim_trace *trace) {
-        *n = (struct sim_net) {
+        *n = (struct sim_net){
                 .trace = trace,
                 .config = sim_net_config_default,
         };
@@ -363,7 +371,7 @@ void sim_net_init(struct sim_net *n, uint64_t seed, struct sim_trace *trace) {
 }
 
 void sim_port_init(struct sim_port *p, struct sim_net *n, struct io *io, const char *name) {
-        *p = (struct sim_port) { .net = n, .io = io, .name = name };
+        *p = (struct sim_port){ .net = n, .io = io, .name = name };
         list_init(&p->streams);
         heap_init(&p->ready);
 }
@@ -398,7 +406,10 @@ void sim_port_kill(struct sim_port *p, bool is_silent) {
         }
 }
 
-void sim_port_listen(struct sim_port *p, const char *address, sim_accept_t on_accept, void *userdata) {
+void sim_port_listen(struct sim_port *p,
+                     const char *address,
+                     sim_accept_t on_accept,
+                     void *userdata) {
         struct listener *l = must(calloc(1, sizeof(*l)));
 
         l->port = p;

@@ -24,10 +24,11 @@
 
 struct sim_net_config {
         usec_t latency_min_usec, latency_max_usec;
-        usec_t spike_usec;           /* one in a few hundred pieces is late by up to this */
-        size_t window_bytes;         /* on the way and unread, in one direction */
-        unsigned break_per_million;  /* writes after which the stream breaks */
-        unsigned crumbs_per_million; /* writes that arrive, and reads that get, a few bytes at a time */
+        usec_t spike_usec;          /* one in a few hundred pieces is late by up to this */
+        size_t window_bytes;        /* on the way and unread, in one direction */
+        unsigned break_per_million; /* writes after which the stream breaks */
+        unsigned
+                crumbs_per_million; /* writes that arrive, and reads that get, a few bytes at a time */
 };
 
 /* A decent local network. */
@@ -65,7 +66,10 @@ void sim_port_kill(struct sim_port *p, bool is_silent);
 typedef void (*sim_accept_t)(void *userdata, struct io_stream *s);
 /* From now on connections to @address ("host:port" or "unix:/path") come to this port. Until sim_port_kill() or
  * sim_port_unlisten(). */
-void sim_port_listen(struct sim_port *p, const char *address, sim_accept_t on_accept, void *userdata);
+void sim_port_listen(struct sim_port *p,
+                     const char *address,
+                     sim_accept_t on_accept,
+                     void *userdata);
 void sim_port_unlisten(struct sim_port *p);
 /* Breaks every stream of the port, at any byte. Return: how many. */
 unsigned sim_port_break(struct sim_port *p);

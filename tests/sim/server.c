@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A broker and its machine; checkers start and running. */
+/* A broker and its machine; checkers start, running and damage. */
 
 #include "tests/sim/server.h"
 
@@ -22,10 +22,17 @@ static void on_log(void *userdata, const struct log_record *record) {
 
 static void on_ready(void *userdata) {
         struct sim_server *s = userdata;
+        struct broker_summary summary;
 
         sim_trace(sim_world_trace(s->world), "broker is ready");
         s->is_ready = true;
         s->n_starts_failed = 0;
+        broker_summary(s->broker, &summary);
+        if (!summary.is_writable && !s->may_find_damage)
+                sim_violation(
+                        s->verdict,
+                        "damage",
+                        "nothing was damaged, and the broker takes no messages after a start");
         sim_disk_check_on_ready(s->check, /* must_rise= */ !s->may_find_damage);
 }
 
@@ -68,8 +75,11 @@ static void on_accept(void *userdata, struct io_stream *stream) {
         (void) broker_accept(s->broker, stream); /* what it cannot take it has closed */
 }
 
-void sim_server_init(struct sim_server *s, struct sim_world *w, struct sim_verdict *v, uint64_t seed) {
-        *s = (struct sim_server) {
+void sim_server_init(struct sim_server *s,
+                     struct sim_world *w,
+                     struct sim_verdict *v,
+                     uint64_t seed) {
+        *s = (struct sim_server){
                 .world = w,
                 .verdict = v,
                 .tracer = { .emit = on_log, .userdata = s },

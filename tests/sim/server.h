@@ -25,10 +25,10 @@ struct sim_server {
         struct sim_process *process; /* NULL: it is down */
         struct broker *broker;
         bool is_ready;
-        bool is_stopped;        /* on_stopped() came */
-        int fatal;              /* on_fatal() came with this: it ends before its next event */
-        bool has_crashed;       /* its disk did, in the middle of an operation */
-        usec_t restart_usec;    /* while it is down; USEC_INFINITY: not by itself */
+        bool is_stopped;          /* on_stopped() came */
+        int fatal;                /* on_fatal() came with this: it ends before its next event */
+        bool has_crashed;         /* its disk did, in the middle of an operation */
+        usec_t restart_usec;      /* while it is down; USEC_INFINITY: not by itself */
         unsigned n_starts_failed; /* in a row */
 
         /* What the nemesis has done to it, so that what follows from it is no violation. */
@@ -39,7 +39,10 @@ struct sim_server {
 };
 
 /* Makes disk and checker. What config holds by default may be changed before the first start. */
-void sim_server_init(struct sim_server *s, struct sim_world *w, struct sim_verdict *v, uint64_t seed);
+void sim_server_init(struct sim_server *s,
+                     struct sim_world *w,
+                     struct sim_verdict *v,
+                     uint64_t seed);
 void sim_server_done(struct sim_server *s);
 
 void sim_server_start(struct sim_server *s);

@@ -8,7 +8,7 @@
 #define LINE_MAX_BYTES 1024u
 
 void sim_trace_init(struct sim_trace *t, bool is_printed) {
-        *t = (struct sim_trace) { .hash = SIM_HASH_INIT, .is_printed = is_printed };
+        *t = (struct sim_trace){ .hash = SIM_HASH_INIT, .is_printed = is_printed };
 }
 
 uint64_t sim_hash(uint64_t hash, const void *p, size_t n) {

@@ -102,7 +102,7 @@ static usec_t *queue_free_usec(struct sim_process *p, uint64_t number) {
                         return &p->queues[i].free_usec;
 
         p->queues = must(realloc(p->queues, (p->n_queues + 1) * sizeof(*p->queues)));
-        p->queues[p->n_queues] = (struct job_queue) { .number = number };
+        p->queues[p->n_queues] = (struct job_queue){ .number = number };
         return &p->queues[p->n_queues++].free_usec;
 }
 
@@ -129,7 +129,8 @@ static void process_submit(struct io *io, enum io_lane lane, struct io_job *job)
                 break;
         case IO_LANE_BACKGROUND:
                 start = MAX(now, p->background_free_usec + 1);
-                end = start + random_between(&p->random, p->speed.background_min, p->speed.background_max);
+                end = start +
+                      random_between(&p->random, p->speed.background_min, p->speed.background_max);
                 p->background_free_usec = end;
                 break;
         case _IO_LANE_MAX:
@@ -255,7 +256,7 @@ int sim_process_new(struct sim_world *w,
                     struct sim_process **ret) {
         struct sim_process *p = must(calloc(1, sizeof(*p)));
 
-        p->sio = (struct sim_io) { .io.ops = &w->ops, .disk = disk };
+        p->sio = (struct sim_io){ .io.ops = &w->ops, .disk = disk };
         p->world = w;
         p->name = name;
         p->speed = sim_disk_speed_default;
@@ -369,7 +370,7 @@ static void set_now(struct sim_world *w, usec_t now) {
 }
 
 bool sim_world_step(struct sim_world *w, usec_t until) {
-        void (*take)(struct sim_process *p) = NULL;
+        void (*take)(struct sim_process * p) = NULL;
         struct sim_process *next = NULL;
         usec_t at = USEC_INFINITY;
 

@@ -25,14 +25,20 @@ struct messages {
 
 /* Messages 0 to 7 of producer 1, given for topic 0. */
 static void messages_begin(struct messages *t) {
-        *t = (struct messages) {};
+        *t = (struct messages){};
         ASSERT_OK(sim_messages_new(&t->verdict, &t->m));
         for (unsigned i = 0; i < ELEMENTSOF(t->values); i++)
-                t->numbers[i] = sim_messages_make(t->m, /* producer= */ 1, /* topic= */ 0, SIZE, t->values[i]);
+                t->numbers[i] = sim_messages_make(t->m,
+                                                  /* producer= */ 1,
+                                                  /* topic= */ 0,
+                                                  /* is_hostile= */ false,
+                                                  SIZE,
+                                                  t->values[i]);
 }
 
 static void acknowledge(struct messages *t, unsigned i, uint64_t offset) {
-        sim_messages_on_acknowledged(t->m, t->numbers[i], /* topic= */ 0, /* partition= */ 0, offset);
+        sim_messages_on_acknowledged(
+                t->m, t->numbers[i], /* topic= */ 0, /* partition= */ 0, offset);
 }
 
 static void read_at(struct messages *t, unsigned i, uint64_t offset) {
@@ -168,7 +174,8 @@ TEST(committed_positions_do_not_go_back) {
 
 /* ---- The disk's ---- */
 
-static void put_group(struct sim_disk *d, uint64_t pos, uint64_t first, uint64_t last, uint64_t durable) {
+static void
+put_group(struct sim_disk *d, uint64_t pos, uint64_t first, uint64_t last, uint64_t durable) {
         uint8_t p[LOG_SECTOR_BYTES] = {};
         struct io_file *f;
 
@@ -211,7 +218,8 @@ static struct sim_disk *make_shard(void) {
         ASSERT_OK(io_open(sim_disk_io(d), SEGMENT, IO_OPEN_WRITE | IO_OPEN_CREATE, &f));
         ASSERT_OK(io_pwrite(f, p, sizeof(p), 0));
         io_file_unref(f);
-        ASSERT_OK(io_open(sim_disk_io(d), DIR "/shard-1/hardstate", IO_OPEN_WRITE | IO_OPEN_CREATE, &f));
+        ASSERT_OK(io_open(
+                sim_disk_io(d), DIR "/shard-1/hardstate", IO_OPEN_WRITE | IO_OPEN_CREATE, &f));
         io_file_unref(f);
         return d;
 }
@@ -246,8 +254,11 @@ TEST(a_cut_below_what_was_named_durable_is_found_and_one_above_is_not) {
         /* What may be flipped is what is settled. */
         put_group(d, 4608, 2, 3, 1);
         random_init(&random, 1);
+        ASSERT_FALSE(
+                sim_disk_check_pick(c, &random, "/shard-0/", /* anywhere= */ true, &path, &pos));
         for (unsigned i = 0; i < 100; i++) {
-                ASSERT_TRUE(sim_disk_check_pick(c, &random, /* anywhere= */ i % 2, &path, &pos));
+                ASSERT_TRUE(sim_disk_check_pick(
+                        c, &random, "/shard-1/", /* anywhere= */ i % 2, &path, &pos));
                 ASSERT_STREQ(path, SEGMENT);
                 ASSERT_GE(pos, 4096);
                 ASSERT_LT(pos, 4608);
@@ -255,7 +266,7 @@ TEST(a_cut_below_what_was_named_durable_is_found_and_one_above_is_not) {
         }
 }
 
-TEST(a_term_that_comes_again_is_found) {
+TEST(hard_state_that_was_forgotten_is_found) {
         _cleanup_(sim_disk_freep) struct sim_disk *d = make_shard();
         _cleanup_(sim_disk_check_freep) struct sim_disk_check *c = NULL;
         struct sim_verdict verdict = {};
@@ -269,9 +280,18 @@ TEST(a_term_that_comes_again_is_found) {
 
         ASSERT_OK(sim_disk_flip_bit(d, DIR "/shard-1/hardstate", 30, 0));
         ASSERT_EQ(sim_disk_check_copies(d, DIR "/shard-1/hardstate"), 1);
-        put_copy(d, 1, 5, 7);
+        put_copy(d, 1, 6, 8);
+        sim_disk_check_on_ready(c, /* must_rise= */ true);
+        ASSERT_NULL(verdict.checker);
         sim_disk_check_on_ready(c, /* must_rise= */ false);
         ASSERT_NULL(verdict.checker);
         sim_disk_check_on_ready(c, /* must_rise= */ true);
+        ASSERT_STREQ(verdict.checker, "hardstate");
+
+        /* The copy that said 6 is gone, the other one is from before. */
+        verdict.checker = NULL;
+        put_copy(d, 0, 5, 9);
+        put_copy(d, 1, 4, 6);
+        sim_disk_check_on_ready(c, /* must_rise= */ false);
         ASSERT_STREQ(verdict.checker, "hardstate");
 }

@@ -455,7 +455,7 @@ TEST(short_writes_are_continued_by_io_pwrite) {
         uint64_t n_ops;
 
         ASSERT_OK(sim_disk_new(1, &d));
-        sim_disk_set_faults(d, &(struct sim_disk_faults) { .short_write = 900000 });
+        sim_disk_set_faults(d, &(struct sim_disk_faults){ .short_write = 900000 });
         f = create_file(d, "a");
         n_ops = sim_disk_n_ops(d);
         write_filled(f, 'A', 4 * SECTOR, 0);
@@ -552,6 +552,27 @@ TEST(crash_at_walks_through_every_operation) {
 
         ASSERT_GT(n_old, 0);
         ASSERT_GT(n_new, 0);
+}
+
+TEST(crash_in_waits_for_an_operation_of_its_kind) {
+        _cleanup_(sim_disk_freep) struct sim_disk *d = NULL;
+        struct io_file *a, *b;
+
+        ASSERT_OK(sim_disk_new(1, &d));
+        a = create_synced(d, "a", 'A', SECTOR);
+        b = create_synced(d, "b", 'B', SECTOR);
+        sim_disk_crash_in(d, SIM_DISK_SYNC, "b", 2);
+        ASSERT_TRUE(sim_disk_will_crash(d));
+        write_filled(b, 'B', SECTOR, 0);
+        ASSERT_OK(io_fdatasync(a));
+        ASSERT_OK(io_fdatasync(b));
+        ASSERT_OK(io_fdatasync(a));
+        ASSERT_FALSE(sim_disk_has_crashed(d));
+        ASSERT_ERROR(io_fdatasync(b), ECANCELED);
+        ASSERT_TRUE(sim_disk_has_crashed(d));
+        ASSERT_FALSE(sim_disk_will_crash(d));
+        io_file_unref(a);
+        io_file_unref(b);
 }
 
 /* 64 unsynced writes over one synced sector, and a power cut. */

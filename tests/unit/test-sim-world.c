@@ -27,7 +27,8 @@ static void on_stream(struct io_stream *s, unsigned events, void *userdata) {
         struct peer *p = userdata;
 
         if (events & IO_STREAM_READABLE) {
-                p->result = io_stream_read(s, p->received + p->n_received, sizeof(p->received) - p->n_received);
+                p->result = io_stream_read(
+                        s, p->received + p->n_received, sizeof(p->received) - p->n_received);
                 if (p->result > 0) {
                         p->n_received += (size_t) p->result;
                         p->n_reads++;
@@ -196,7 +197,8 @@ TEST(streams_break_at_any_byte) {
                         ASSERT_TRUE(t.server.has_ended);
                         ASSERT_EQ(t.client.result, -ECONNRESET);
                         ASSERT_EQ(t.server.result, -ECONNRESET);
-                        n_partly += t.server.n_received > 0 && t.server.n_received < sizeof(t.bytes);
+                        n_partly +=
+                                t.server.n_received > 0 && t.server.n_received < sizeof(t.bytes);
                 }
                 pair_end(&t);
         }
@@ -285,7 +287,8 @@ static void writer_timer(struct io_timer *t, void *userdata) {
         struct writer *w = userdata;
 
         w->n_timers++;
-        ASSERT_OK(io_timer_set(sim_process_io(w->process), t, io_now(sim_process_io(w->process)) + 1000));
+        ASSERT_OK(io_timer_set(
+                sim_process_io(w->process), t, io_now(sim_process_io(w->process)) + 1000));
 }
 
 static void writer_crash(void *userdata) {
@@ -296,14 +299,15 @@ static void writer_crash(void *userdata) {
 }
 
 static void writer_begin(struct writer *w, struct sim_world *world, struct sim_disk *d) {
-        *w = (struct writer) {
+        *w = (struct writer){
                 .job = { .run = writer_run, .done = writer_done, .queue = 1 },
                 .timer = { .on_timer = writer_timer, .userdata = w },
                 .n_to_do = 1,
                 .took_min = USEC_INFINITY,
         };
         ASSERT_OK(sim_process_new(world, "writer", d, writer_crash, w, &w->process));
-        ASSERT_OK(io_open(sim_process_io(w->process), "a", IO_OPEN_WRITE | IO_OPEN_CREATE, &w->file));
+        ASSERT_OK(
+                io_open(sim_process_io(w->process), "a", IO_OPEN_WRITE | IO_OPEN_CREATE, &w->file));
 }
 
 static void writer_end(struct writer *w) {
