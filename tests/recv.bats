@@ -204,6 +204,14 @@ follow() {
         silent
 }
 
+@test "a reader that goes ends it, also while nothing comes" {
+        drmq-send "$topic" only
+        run_timeout bash -c "set -o pipefail; drmq-recv $topic | head -n 1"
+        expect 0
+        prints only
+        silent
+}
+
 @test "output that cannot be written is an error" {
         seq 1000 | drmq-send "$topic"
         run_timeout bash -c "drmq-recv $topic -e >/dev/full"

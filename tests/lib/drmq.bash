@@ -32,7 +32,7 @@ start_drmqd_as() {
         echo $! >"$dir/pid"
         disown
 
-        until drmqctl -b "unix:$dir/socket" status >/dev/null 2>&1; do
+        until drmqctl -b "unix:$dir/socket" leader >/dev/null 2>&1; do
                 if ! kill -0 "$(cat "$dir/pid")" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
                         echo "The daemon does not come up:" >&2
                         cat "$dir/log" >&2
@@ -76,7 +76,7 @@ wait_until() {
 }
 
 has_lines() { # FILE N
-        [ "$(wc -l <"$1")" -ge "$2" ]
+        [ -e "$1" ] && [ "$(wc -l <"$1")" -ge "$2" ]
 }
 
 # run_timeout COMMAND... — as `run --separate-stderr`, and no tool hangs a suite.
