@@ -19,6 +19,8 @@
 
 #define OUTPUT_BYTES ((size_t) 256 << 10)
 #define POLL_MESSAGES_MAX 4096u
+/* How often it is looked whether somebody still reads, while there is nothing to write. */
+#define READER_USEC (1 * USEC_PER_SEC)
 
 struct receiver {
         const struct receiver_config *config;
@@ -77,7 +79,7 @@ static int commit(struct receiver *rc) {
 
 /* How long the next poll may wait. */
 static usec_t wait_usec(const struct receiver *rc, usec_t now) {
-        usec_t wait = progress_wait_usec(&rc->progress);
+        usec_t wait = MIN(progress_wait_usec(&rc->progress), READER_USEC);
 
         if (rc->config->idle_usec != USEC_INFINITY)
                 wait = MIN(wait, usec_sub(usec_add(rc->last_usec, rc->config->idle_usec), now));
@@ -97,8 +99,8 @@ static int poll_messages(struct receiver *rc) {
                 return r;
 
         r = write_out(rc); /* I2 */
-        if (r < 0)
-                return r;
+        if (r < 0 || writer_has_lost_reader(&rc->output))
+                return rc->output.error;
         return drmq_consumer_poll(rc->consumer, n, wait_usec(rc, now_monotonic_usec()));
 }
 

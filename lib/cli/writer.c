@@ -8,6 +8,8 @@
 
 #include "cli/writer.h"
 
+#include <poll.h>
+
 #include "base/alloc.h"
 #include "base/fs.h"
 
@@ -39,6 +41,17 @@ int writer_flush(struct writer *w) {
         write_out(w, w->data, w->n);
         w->n = 0;
         return w->error;
+}
+
+bool writer_has_lost_reader(struct writer *w) {
+        struct pollfd p = { .fd = w->fd };
+
+        assert(w);
+
+        /* The end of a pipe without readers, or of a socket: poll(2), "POLLERR". */
+        if (w->error == 0 && poll(&p, 1, /* timeout_ms= */ 0) > 0 && p.revents & POLLERR)
+                w->error = -EPIPE;
+        return w->error == -EPIPE;
 }
 
 void writer_put_large(struct writer *w, const void *p, size_t n) {

@@ -24,6 +24,9 @@ void writer_done(struct writer *w);
 /* Writes what was gathered. Return: 0; the first error of all, then and ever after. */
 int writer_flush(struct writer *w);
 
+/* Whether who reads has gone, though nothing is written: then writer_flush() gives -EPIPE from now on. */
+bool writer_has_lost_reader(struct writer *w);
+
 /* What does not fit: the slow part of writer_put(). */
 void writer_put_large(struct writer *w, const void *p, size_t n);
 
