@@ -233,7 +233,8 @@ void broker_client_bytes(struct broker_client *c, const void *p, size_t n) {
         if (c->n_sent == c->n_bytes)
                 c->n_sent = c->n_bytes = 0;
         ASSERT_TRUE(grow(c->bytes, c->n_allocated, c->n_bytes + n));
-        memcpy(c->bytes + c->n_bytes, p, n);
+        if (n > 0)
+                memcpy(c->bytes + c->n_bytes, p, n);
         c->n_bytes += n;
         if (c->stream)
                 client_want(c);
