@@ -194,6 +194,13 @@ static void on_zero_done(struct io_job *job, int r) {
 
         if (r == -ENOSPC || r == -EDQUOT) {
                 zero_clear(z);
+                if (!l->is_short_of_space)
+                        trace(l->config.tracer,
+                              LOG_WARNING,
+                              DRMQ_MESSAGE_DISK_FULL,
+                              "There is no space for shard %" PRIu64
+                              " to grow, new entries are refused",
+                              l->config.shard);
                 l->is_short_of_space = true;
                 l->zero_step_bytes = ZERO_STEP_BYTES_MIN;
                 l->space_is_set = true;
@@ -219,6 +226,11 @@ static void on_zero_done(struct io_job *job, int r) {
         if (l->is_short_of_space) {
                 l->is_short_of_space = false;
                 l->is_space_wanted = false;
+                trace(l->config.tracer,
+                      LOG_INFO,
+                      /* message_id= */ NULL,
+                      "There is space again for shard %" PRIu64 " to grow",
+                      l->config.shard);
                 l->events->on_drained(l->userdata);
         }
         try_start(l);

@@ -50,10 +50,10 @@ struct shard_log_events {
         void (*on_hardstate_saved)(void *userdata);
         /* A truncation is done: the log ends at @last_index. */
         void (*on_truncated)(void *userdata, uint64_t last_index);
-        /* There is room again after -EAGAIN. */
+        /* There is room again after -EAGAIN or -ENOSPC. */
         void (*on_drained)(void *userdata);
-        /* The disk lied or is full: what was being written may or may not be there. The process must stop (-EIO), or
-         * refuse what it did not acknowledge and stop (-ENOSPC past the space zeroed ahead). */
+        /* The disk lied, or there is no memory: what was being written may or may not be there. The process must stop.
+         * Once; the only one that may be called from inside shard_log_append(), _flush() and _truncate(). */
         void (*on_failed)(void *userdata, int error, const char *what);
 };
 
@@ -114,8 +114,10 @@ uint64_t shard_log_vote(const struct shard_log *l);
  * Returns before anything is on disk: durable once on_synced() reports its index or a later one. Nothing is written
  * before shard_log_flush() or until a group is full.
  *
- * Return: 0; -EAGAIN over budget, wait for on_drained(); -EMSGSIZE larger than ENTRY_BYTES_MAX; -ESTALE the index is not
- * the next; -EIO the log has failed; -EBADMSG its tail is damaged.
+ * Return: 0; -EAGAIN over budget, or a truncation is under way: wait for on_drained() or on_truncated(); -EMSGSIZE larger
+ * than ENTRY_BYTES_MAX; -ESTALE the index is not the next, or the term is older than the last; -ENOSPC the disk is full:
+ * it is tried again every second until on_drained(), what was appended before waits; -EBADMSG the log's tail is damaged;
+ * -EIO the log has failed; -ENOMEM.
  */
 int shard_log_append(struct shard_log *l, const struct entry *e);
 /* Starts a group write of what has gathered, unless one is under way (then it follows that one). */
@@ -123,7 +125,8 @@ void shard_log_flush(struct shard_log *l);
 /* What is known to be committed; goes into the next group's header. Never goes back. */
 void shard_log_set_commit(struct shard_log *l, uint64_t commit_index);
 
-/* Writes term and vote, both copies, each synced, then on_hardstate_saved(). One at a time. Return: 0; -EBUSY; -EIO. */
+/* Writes term and vote, both copies, each synced, then on_hardstate_saved(); behind a truncation under way. One at a time.
+ * Return: 0; -EBUSY; -EIO. */
 int shard_log_save_hardstate(struct shard_log *l, uint64_t term, uint64_t vote);
 
 /**
@@ -131,7 +134,7 @@ int shard_log_save_hardstate(struct shard_log *l, uint64_t term, uint64_t vote);
  * @last_index: stays; not below the commit index
  *
  * Waits for the group write under way, forgets what gathered, then on_truncated(). Appends give -EAGAIN meanwhile.
- * Return: 0; -EINVAL below the commit index; -EIO.
+ * Return: 0; -EINVAL below the commit index, or behind the last; -EBUSY one is under way; -EIO.
  */
 int shard_log_truncate(struct shard_log *l, uint64_t last_index);
 
