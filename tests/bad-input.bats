@@ -4,6 +4,7 @@
 # What bad input gets: a message that names the thing, the right exit status, and nothing lost.
 
 load lib/drmq
+topic=t$BATS_TEST_NUMBER
 
 setup_file() { start_drmqd --set limits.idle=300ms; }
 teardown_file() { stop_drmqd; }
@@ -252,6 +253,7 @@ make_directory() {
         start_drmqd_as full --set log.segment_size=4M
         brokers=unix:$(drmqd_dir full)/socket
         run_timeout bash -c "yes $(printf '%01000d' 0) | head -n 60000 | drmq-send -b $brokers $topic --offsets --timeout 2s >$BATS_TEST_TMPDIR/offsets"
+        # shellcheck disable=SC2154 # bats sets them
         sent_status=$status sent_stderr=$stderr
         n=$(wc -l <"$BATS_TEST_TMPDIR/offsets")
         kept=$(drmq-recv -b "$brokers" "$topic" -e | wc -l)

@@ -4,6 +4,7 @@
 # drmqctl: what each verb answers, to people, to pipes and in JSON.
 
 load lib/drmq
+topic=t$BATS_TEST_NUMBER
 
 setup_file() { start_drmqd --set topics.partitions=2; }
 teardown_file() { stop_drmqd; }

@@ -9,7 +9,7 @@ setup_file() { start_drmqd; }
 teardown_file() { stop_drmqd; }
 
 setup() {
-        cd "$BATS_TEST_TMPDIR"
+        cd "$BATS_TEST_TMPDIR" || return
 }
 
 @test "a million numbers through the pipe are the same numbers" {
@@ -83,4 +83,13 @@ setup() {
         seq 3 | drmq-send source
         drmq-recv source -e --json | jq -c '{topic: "sink", value: (.value | tonumber * 2 | tostring)}' | drmq-send sink --json
         drmq-recv sink -e | cmp - <(printf '2\n4\n6\n')
+}
+
+@test "the program in libdrmq(3) compiles and runs" {
+        [[ $DRMQ_BUILD != */sanitize-* && $DRMQ_BUILD != */coverage ]] || skip "the library needs the build's own flags"
+        lib=$DRMQ_BUILD/lib top=$BATS_TEST_DIRNAME/..
+        sed -n '/^#include <drmq.h>/,/^\.Ed/p' "$top/man/libdrmq.3" | sed '$d; s/\\e/\\/g' >example.c
+        "${CC:-cc}" -Wall -Wextra -Werror -I"$top/lib" -o example example.c -L"$lib" -ldrmq
+        [ "$(LD_LIBRARY_PATH=$lib ./example greetings)" = hello ]
+        [ "$(drmq-recv greetings -e)" = hello ]
 }

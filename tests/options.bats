@@ -4,6 +4,7 @@
 # What all tools have in common: --help, --version, what a wrong command line gets, and the exit statuses.
 
 load lib/drmq
+topic=t$BATS_TEST_NUMBER
 
 setup_file() { start_drmqd; }
 teardown_file() { stop_drmqd; }
@@ -66,6 +67,7 @@ each_tool() {
                         if [ "$tool" = drmqd ]; then expect 64; else expect 2; fi
                         prints ''
                         says "Unknown option $option; see $tool --help"
+                        # shellcheck disable=SC2154 # bats sets it
                         [ "${#stderr_lines[@]}" = 1 ]
                 done
         done

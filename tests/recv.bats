@@ -4,6 +4,7 @@
 # drmq-recv: where it begins, when it ends, what it prints, and whose position it keeps.
 
 load lib/drmq
+topic=t$BATS_TEST_NUMBER
 
 setup_file() { start_drmqd; }
 teardown_file() { stop_drmqd; }

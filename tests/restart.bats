@@ -4,6 +4,7 @@
 # The daemon goes and comes back: what it leaves, what it finds, and what tools that were at work notice of it.
 
 load lib/drmq
+topic=t$BATS_TEST_NUMBER
 
 # Each test has a daemon of its own.
 setup() {

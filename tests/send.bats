@@ -4,6 +4,7 @@
 # drmq-send: what it reads, what it makes of it, and what it says when.
 
 load lib/drmq
+topic=t$BATS_TEST_NUMBER
 
 setup_file() { start_drmqd; }
 teardown_file() { stop_drmqd; }

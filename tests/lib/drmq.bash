@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Helpers of the tool suites. A suite starts one daemon in setup_file() and stops it in teardown_file(); each test has a
-# topic of its own, $topic. Nothing is shared between suites: data, socket and port are the daemon's own, so they may
-# run beside each other.
+# topic of its own. Nothing is shared between suites: data, socket and port are the daemon's own, so they may run beside
+# each other.
+#
+#     load lib/drmq
+#     topic=t$BATS_TEST_NUMBER
 #
 #     setup_file() { start_drmqd; }
 #     teardown_file() { stop_drmqd; }
 
 bats_require_minimum_version 1.5.0
-
-topic=t$BATS_TEST_NUMBER
 
 # Where a daemon of this suite has its files: $1 tells several apart.
 drmqd_dir() {
