@@ -53,7 +53,6 @@ struct group_write {
         usec_t begun_usec;
         uint64_t named_durable_index;
         uint64_t named_commit_index;
-        bool is_acknowledged; /* BUG(ACK_BEFORE_FSYNC): only the sync is left */
         /* A roll comes first: close the old file, begin the new one. */
         struct segment *next; /* owns; NULL: no roll */
         struct index_builder *next_builder;

@@ -5,8 +5,8 @@
  *
  *  J1  Where a group goes, and in which segment, is decided when its first entry is appended, for entries are salted.
  *  J2  All numbers of struct segment change in on_group_done() and adopt() alone: after the sync.
- *  J3  At most one group write and one zeroing job are under way. A roll waits for the zeroing job: it ends the file
- *      that the job would make longer.
+ *  J3  At most one group write and one zeroing job are under way, and no zeroing job beside a roll: it ends the file that
+ *      the job would make longer, and takes the one that it would zero ahead.
  *  J4  A group is submitted only when it ends, and a footer behind it would, in space that is zeroed and synced.
  *  J5  A truncation runs alone: no other job of the log is under way meanwhile.
  */
@@ -381,28 +381,26 @@ static int run_group(struct io_job *job) {
         struct group_write *w = CONTAINER_OF(job, struct group_write, job);
         int r;
 
-        if (!w->is_acknowledged) {
-                if (w->next) {
-                        r = segment_close(w->old_file, &w->footer, w->old_salt);
-                        if (r < 0)
-                                return r;
-                        r = segment_begin(job->io,
-                                          w->file,
-                                          &w->header,
-                                          w->dir,
-                                          w->next_path,
-                                          w->next->path); /* I4 */
-                        if (r < 0)
-                                return r;
-                }
-
-                r = io_pwrite(w->file, w->data, w->n_bytes, w->pos);
+        if (w->next) {
+                r = segment_close(w->old_file, &w->footer, w->old_salt);
+                if (r < 0)
+                        return r;
+                r = segment_begin(
+                        job->io, w->file, &w->header, w->dir, w->next_path, w->next->path); /* I4 */
                 if (r < 0)
                         return r;
         }
 
-        if (BUG(SKIP_FSYNC) || (BUG(ACK_BEFORE_FSYNC) && !w->is_acknowledged))
-                return 0;
+        if (BUG(ACK_BEFORE_FSYNC)) { /* the group before is synced, and this one only with the next */
+                r = io_fdatasync(w->file);
+                if (r < 0)
+                        return r;
+        }
+
+        r = io_pwrite(w->file, w->data, w->n_bytes, w->pos);
+        if (r < 0 || BUG(SKIP_FSYNC) || BUG(ACK_BEFORE_FSYNC))
+                return r;
+
         return io_fdatasync(w->file);
 }
 
@@ -547,12 +545,6 @@ static void on_group_done(struct io_job *job, int r) {
         const usec_t now = io_now(l->io);
         struct segment *s;
 
-        if (r >= 0 && BUG(ACK_BEFORE_FSYNC) && !w->is_acknowledged) {
-                w->is_acknowledged = true;
-                io_submit(l->io, IO_LANE_LOG, &w->job);
-                l->events->on_synced(l->userdata, g->last_index);
-                return;
-        }
         if (r < 0) {
                 fail(l,
                      r,
@@ -643,7 +635,6 @@ static void start_group(struct shard_log *l, struct group *g) {
         w->begun_usec = io_now(l->io);
         w->named_durable_index = header.durable_index;
         w->named_commit_index = header.commit_index;
-        w->is_acknowledged = false;
         w->job.n_bytes = w->next ? MAX(n_padded, (size_t) LARGE_JOB_BYTES) : n_padded;
         io_submit(l->io, IO_LANE_LOG, &w->job);
 }
