@@ -132,10 +132,32 @@ static void posix_close(struct io_file *file) {
         mem_free(f);
 }
 
+static ssize_t pread_aligned(int fd, uint8_t *p, size_t n, uint64_t pos) {
+        size_t n_done = 0;
+
+        while (n_done < n) {
+                ssize_t k = pread(fd, p + n_done, n - n_done, (off_t) (pos + n_done));
+
+                if (k < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                n_done += (size_t) k;
+                if (k == 0 || k % DIRECT_ALIGN_BYTES != 0) /* the end */
+                        break;
+        }
+
+        return (ssize_t) n_done;
+}
+
 static ssize_t pread_direct(int fd, uint8_t *p, size_t n, uint64_t pos) {
         _cleanup_(mem_freep) uint8_t *raw = NULL;
         size_t window, n_done = 0;
         uint8_t *bounce;
+
+        if (((uintptr_t) p | n | pos) % DIRECT_ALIGN_BYTES == 0)
+                return pread_aligned(fd, p, n, pos);
 
         window = MIN(ALIGN_TO(MIN(n, DIRECT_WINDOW_BYTES) + pos % DIRECT_ALIGN_BYTES,
                               DIRECT_ALIGN_BYTES),

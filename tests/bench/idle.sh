@@ -7,17 +7,21 @@ bench_begin idle "$@"
 
 idle_seconds=30
 
+# A line for each thread: its id and how often it was switched to.
 switches() {
-        cat "/proc/$node_pid/task"/*/status | awk '/ctxt_switches/ { n += $2 } END { print n }'
+        awk '/^Pid:/ { pid = $2 } /ctxt_switches/ { n[pid] += $2 } END { for (pid in n) print pid, n[pid] }' \
+                "/proc/$node_pid/task"/*/status
 }
 
 look() { # WHEN
-        local before
+        local wakeups
 
-        before=$(switches)
+        switches >"$work/before"
         sleep "$idle_seconds"
+        # A thread that ended meanwhile is not counted, one that began is.
+        wakeups=$(switches | awk 'NR == FNR { before[$1] = $2; next } { n += $2 - before[$1] } END { print n }' "$work/before" -)
         figure "$1: resident" "<10" "$(calc "$(memory "$node_pid" VmRSS) / 1024")" MiB
-        figure "$1: wake-ups" "<1" "$(calc "($(switches) - $before) / $idle_seconds")" /s
+        figure "$1: wake-ups" "<1" "$(calc "$wakeups / $idle_seconds")" /s
 }
 
 start_node node
