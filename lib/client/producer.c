@@ -10,7 +10,7 @@
  *  I3  Deliveries of a lane happen in the order of its batches: only the first one ends.
  *  I4  A lane is in `delayed`, or in `ready` if and only if lane_has_work().
  *  I5  A batch that was in doubt is never sent under another id.
- *  I6  charged_bytes is the sum over all batches, open ones too, of what each holds.
+ *  I6  charged_bytes is the sum over all batches of what each holds; of open ones, of their builders' sizes.
  *  I7  Atomic: one transfer at a time, with all batches; they end together.
  */
 
@@ -65,23 +65,26 @@ struct pending_batch {
         uint64_t base_offset;
 };
 
+/* What each message touches stands first, in as few cache lines as can be: with thousands of lanes that is what a
+ * message costs. */
 struct lane {
-        struct list all; /* producer->lanes */
         struct route *route;
+        struct pending_batch *open;
+        struct builder builder;
+        uint64_t open_bytes; /* keys, values and headers in it */
+        bool is_due;         /* the open batch need not wait any longer */
+        bool is_delayed;     /* in ->delayed */
+        bool is_rewinding;   /* I1 */
+        bool needs_id;       /* its sequence has a gap */
+        bool is_introduced;  /* the node has a batch of this id */
         uint32_t number;
         uint64_t id;
-        struct builder builder;
-        struct pending_batch *open;
+        struct list all;      /* producer->lanes */
         struct list in_open;  /* producer->open, from the opening until it has lingered */
         struct list in_queue; /* producer->ready, or ->delayed where is_delayed */
         struct list batches;
         unsigned n_ready, n_sent, n_ended;
-        bool is_due;       /* the open batch need not wait any longer */
-        bool is_delayed;   /* in ->delayed */
-        bool is_rewinding; /* I1 */
-        bool needs_id;     /* its sequence has a gap */
         int64_t producer_id;
-        bool is_introduced; /* the node has a batch of this id */
         int32_t next_sequence;
         usec_t used_usec;
         int error; /* the last one that may pass */
@@ -95,16 +98,22 @@ enum route_state {
 };
 
 struct route {
-        struct map_node by_name;
-        struct producer *producer;
-        char *name;
-        enum route_state state;
-        struct call *call; /* while it is being asked for */
-        struct lane **lanes;
+        struct lane **lanes; /* &only_lane where there is one */
+        struct lane *only_lane;
         uint32_t n_lanes;
         uint32_t turn; /* which lane takes what has no key */
-        usec_t asked_usec;
+        enum route_state state;
         int error;
+        struct producer *producer;
+        struct call *call; /* while it is being asked for */
+        usec_t asked_usec;
+        char name[];
+};
+
+/* Where to find a route; the hash comes along, so that others need not be looked at. */
+struct route_slot {
+        uint32_t hash;
+        struct route *route; /* NULL: free */
 };
 
 struct transfer {
@@ -112,6 +121,7 @@ struct transfer {
         struct session_request request;
         struct producer *producer;
         size_t n;
+        struct lane **touched;           /* room for n */
         struct pending_batch *batches[]; /* NULL: ended meanwhile */
 };
 
@@ -120,7 +130,8 @@ struct producer {
         struct io *io;
         struct producer_config config;
         struct session_watch watch;
-        struct map routes;
+        struct route_slot *routes; /* open addressing; at most half full */
+        size_t n_slots, n_routes;  /* n_slots: a power of two, or 0 */
         struct route *last_route;
         struct route *waiting_route; /* why producer_append() said -EAGAIN */
         struct list lanes;
@@ -128,11 +139,13 @@ struct producer {
         struct list ready;
         struct list delayed;
         struct list transfers;
+        size_t n_transfers, n_out; /* batches in them */
         struct io_timer linger_timer, retry_timer, expiry_timer;
         usec_t backoff_usec;
         unsigned in_flight_max;
         size_t charged_bytes;
         size_t builder_bytes_max;
+        size_t n_open; /* open batches */
         bool is_blocked;
         bool is_flushing; /* atomic: what is there may go */
         int unit_error;   /* atomic: it failed before its flush */
@@ -259,17 +272,29 @@ static void lane_deliver(struct lane *lane) {
         }
 }
 
+/* What the lane kept for its open batch becomes the batch's own. */
+static void batch_close(struct pending_batch *b) {
+        struct lane *lane = b->lane;
+
+        assert(lane->open == b);
+        b->n_messages = (uint32_t) builder_n_records(&lane->builder);
+        b->n_bytes = lane->open_bytes;
+        b->charged_bytes = builder_size(&lane->builder);
+        list_remove(&lane->in_open);
+        list_append(&lane->batches, &b->link);
+        lane->open = NULL;
+        lane->open_bytes = 0;
+        lane->is_due = false;
+        lane->route->producer->n_open--;
+}
+
 static void batch_detach(struct pending_batch *b) {
         struct lane *lane = b->lane;
 
         switch (b->state) {
         case BATCH_OPEN:
-                assert(lane->open == b);
+                batch_close(b);
                 builder_done(&lane->builder);
-                list_remove(&lane->in_open);
-                lane->open = NULL;
-                lane->is_due = false;
-                list_append(&lane->batches, &b->link);
                 break;
         case BATCH_READY:
                 lane->n_ready--;
@@ -421,9 +446,7 @@ static struct lane *lane_free(struct lane *lane) {
                 return NULL;
 
         if (lane->open)
-                producer_recharge(lane->route->producer, lane->open, 0);
-        if (lane->open)
-                batch_free(lane->open);
+                batch_detach(lane->open);
         LIST_FOREACH(&lane->batches, b, struct pending_batch, link) {
                 producer_recharge(lane->route->producer, b, 0);
                 list_remove(&b->link);
@@ -477,21 +500,23 @@ static struct lane *lane_dismiss(struct lane *lane, int error, const char *text)
         return lane_free(lane);
 }
 
-static int route_compare(const void *key, const struct map_node *n) {
-        return strcmp(key, CONTAINER_OF(n, struct route, by_name)->name);
-}
-
 static void route_drop_call(struct route *route) {
         call_done(route->call);
         route->call = mem_free(route->call);
 }
 
+static void route_drop_lanes(struct route *route) {
+        if (route->lanes != &route->only_lane)
+                mem_free(route->lanes);
+        route->lanes = NULL;
+        route->n_lanes = 0;
+}
+
 static struct route *route_free(struct route *route) {
         for (uint32_t i = 0; i < route->n_lanes; i++)
                 lane_free(route->lanes[i]);
-        mem_free(route->lanes);
+        route_drop_lanes(route);
         route_drop_call(route);
-        mem_free(route->name);
         return mem_free(route);
 }
 
@@ -500,8 +525,7 @@ static void route_fail(struct route *route, int error, const char *text) {
 
         for (uint32_t i = 0; i < route->n_lanes; i++)
                 lane_dismiss(route->lanes[i], error, text);
-        route->lanes = mem_free(route->lanes);
-        route->n_lanes = 0;
+        route_drop_lanes(route);
         route->state = ROUTE_FAILED;
         route->error = error;
         producer_say(p, "topic \"%s\": %s", route->name, text);
@@ -537,8 +561,11 @@ static int route_set_lanes(struct route *route, const Drmq__Proto__Topic *topic)
                         lanes[i] = route->lanes[i];
                 else
                         lane_dismiss(route->lanes[i], -ENOENT, "the topic was deleted, and made anew");
-        mem_free(route->lanes);
-        route->lanes = lanes;
+        route_drop_lanes(route);
+        route->only_lane = lanes[0];
+        if (n == 1)
+                mem_free(lanes);
+        route->lanes = n == 1 ? &route->only_lane : lanes;
         route->n_lanes = n;
         /* So that many producers do not all begin at the same one. */
         if (is_new)
@@ -595,6 +622,7 @@ static int route_ask(struct route *route, bool create) {
         Drmq__Proto__MetadataRequest m = DRMQ__PROTO__METADATA_REQUEST__INIT;
         struct producer *p = route->producer;
         usec_t now = io_now(p->io);
+        char *name = route->name;
         int r;
 
         if (route->call)
@@ -604,7 +632,7 @@ static int route_ask(struct route *route, bool create) {
         if (!route->call)
                 return -ENOMEM;
 
-        m.topic = &route->name;
+        m.topic = &name;
         m.n_topic = 1;
         m.create = create;
         call_init(route->call, on_metadata, route);
@@ -620,12 +648,49 @@ static int route_ask(struct route *route, bool create) {
         return r;
 }
 
-static int route_get(struct producer *p, const char *name, struct route **ret) {
-        struct map_node *n = map_find(&p->routes, name);
-        struct route *route;
+/* The slot of that name, or the free one where it would be. */
+static struct route_slot *route_slot(const struct producer *p, const char *name, uint32_t hash) {
+        for (size_t i = hash;; i++) {
+                struct route_slot *slot = &p->routes[i & (p->n_slots - 1)];
 
-        if (n) {
-                *ret = CONTAINER_OF(n, struct route, by_name);
+                if (!slot->route || (slot->hash == hash && streq(slot->route->name, name)))
+                        return slot;
+        }
+}
+
+static int producer_grow_routes(struct producer *p) {
+        struct route_slot *old = p->routes;
+        size_t n_old = p->n_slots;
+
+        if ((p->n_routes + 1) * 2 <= n_old)
+                return 0;
+
+        p->routes = new0(struct route_slot, MAX(n_old * 2, (size_t) 16));
+        if (!p->routes) {
+                p->routes = old;
+                return -ENOMEM;
+        }
+        p->n_slots = MAX(n_old * 2, (size_t) 16);
+        for (size_t i = 0; i < n_old; i++)
+                if (old[i].route)
+                        *route_slot(p, old[i].route->name, old[i].hash) = old[i];
+        mem_free(old);
+        return 0;
+}
+
+static int route_get(struct producer *p, const char *name, struct route **ret) {
+        uint32_t hash = murmur2(name, strlen(name));
+        struct route_slot *slot;
+        struct route *route;
+        int r;
+
+        r = producer_grow_routes(p);
+        if (r < 0)
+                return r;
+
+        slot = route_slot(p, name, hash);
+        if (slot->route) {
+                *ret = slot->route;
                 return 0;
         }
 
@@ -634,16 +699,13 @@ static int route_get(struct producer *p, const char *name, struct route **ret) {
                 return -EINVAL;
         }
 
-        route = new0(struct route, 1);
+        route = mem_alloc0(sizeof(struct route) + strlen(name) + 1);
         if (!route)
                 return -ENOMEM;
         route->producer = p;
-        route->name = mem_strdup(name);
-        if (!route->name) {
-                mem_free(route);
-                return -ENOMEM;
-        }
-        (void) map_insert(&p->routes, route->name, &route->by_name, /* ret_existing= */ NULL); /* not there: see above */
+        memcpy(route->name, name, strlen(name) + 1);
+        *slot = (struct route_slot) { .hash = hash, .route = route };
+        p->n_routes++;
         *ret = route;
         return 0;
 }
@@ -672,6 +734,9 @@ static int lane_seal(struct lane *lane) {
         struct producer *p = lane->route->producer;
         struct batch_seal seal = SEAL_INIT;
         struct pending_batch *b = lane->open;
+        int32_t n_messages;
+        struct slice bytes;
+        size_t n_bytes;
         int r;
 
         assert(b);
@@ -684,20 +749,22 @@ static int lane_seal(struct lane *lane) {
                 seal.producer_epoch = 0;
                 seal.base_sequence = lane->next_sequence;
         }
-        r = builder_seal(&lane->builder, &seal, &b->bytes);
+        n_messages = builder_n_records(&lane->builder);
+        n_bytes = builder_size(&lane->builder);
+        r = builder_seal(&lane->builder, &seal, &bytes);
         if (r < 0)
                 return r;
 
+        batch_close(b);
+        b->n_messages = (uint32_t) n_messages;
+        b->charged_bytes = n_bytes;
+        b->bytes = bytes;
         b->sequence = lane->next_sequence;
         if (lane->producer_id >= 0)
-                lane->next_sequence = sequence_add(lane->next_sequence, (int32_t) b->n_messages);
+                lane->next_sequence = sequence_add(lane->next_sequence, n_messages);
         producer_recharge(p, b, b->bytes.size);
         b->state = BATCH_READY;
         lane->n_ready++;
-        list_append(&lane->batches, &b->link);
-        list_remove(&lane->in_open);
-        lane->open = NULL;
-        lane->is_due = false;
 
         if (lane->number == lane->route->turn && ++lane->route->turn == lane->route->n_lanes)
                 lane->route->turn = 0;
@@ -744,6 +811,7 @@ static int lane_open(struct lane *lane) {
         list_init(&b->link);
         lane->open = b;
         lane->used_usec = now;
+        p->n_open++;
         list_append(&p->open, &lane->in_open);
         return 0;
 }
@@ -845,6 +913,8 @@ static void batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t bas
 }
 
 static void transfer_free(struct transfer *t) {
+        t->producer->n_transfers--;
+        t->producer->n_out -= t->n;
         list_remove(&t->link);
         mem_free(t);
 }
@@ -934,30 +1004,22 @@ static void transfer_end(struct transfer *t, int r, const struct frame *answer) 
 static void on_transfer_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
         struct transfer *t = userdata;
         struct producer *p = t->producer;
-        struct list touched;
+        size_t n_touched = 0;
 
         (void) q;
-        /* The lanes, while the transfer still names them: by their place in the list of all, moved to one of our own. A
-         * lane ends nowhere but in lane_dismiss(), which is not called from here. */
-        list_init(&touched);
+        /* While the transfer still names them. None of them goes meanwhile: only lane_dismiss() ends a lane, and that is
+         * not called from here. */
         for (size_t i = 0; i < t->n; i++)
-                if (t->batches[i]) {
-                        list_remove(&t->batches[i]->lane->all);
-                        list_append(&touched, &t->batches[i]->lane->all);
-                }
+                if (t->batches[i])
+                        t->touched[n_touched++] = t->batches[i]->lane;
 
-        if (p->config.is_atomic) /* what fails, fails in all lanes */
-                for (struct lane *lane; (lane = list_pop(&touched, struct lane, all));)
-                        list_append(&p->lanes, &lane->all);
         transfer_end(t, r, answer);
-        transfer_free(t);
-
-        if (p->config.is_atomic)
+        if (p->config.is_atomic) /* what fails, fails in all lanes */
                 producer_settle_all(p);
-        for (struct lane *lane; (lane = list_pop(&touched, struct lane, all));) {
-                list_append(&p->lanes, &lane->all);
-                lane_settle(lane);
-        }
+        else
+                for (size_t i = 0; i < n_touched; i++)
+                        lane_settle(t->touched[i]);
+        transfer_free(t);
         producer_pump(p);
 }
 
@@ -1080,7 +1142,7 @@ static int producer_send_one(struct producer *p) {
         if (n <= 0)
                 return n;
 
-        t = mem_alloc(sizeof(struct transfer) + (size_t) n * sizeof(t->batches[0]));
+        t = mem_alloc(sizeof(struct transfer) + (size_t) n * (sizeof(t->batches[0]) + sizeof(t->touched[0])));
         if (!t)
                 return -ENOMEM;
         n_slices = producer_fill(p, (size_t) n, &small);
@@ -1093,6 +1155,7 @@ static int producer_send_one(struct producer *p) {
                 .request = { .on_done = on_transfer_done, .userdata = t },
                 .producer = p,
                 .n = (size_t) n,
+                .touched = (struct lane **) (t->batches + n),
         };
         produce_header(p, header, &n_header);
         r = session_send(p->session,
@@ -1112,6 +1175,8 @@ static int producer_send_one(struct producer *p) {
         }
 
         list_append(&p->transfers, &t->link);
+        p->n_transfers++;
+        p->n_out += (size_t) n;
         for (int i = 0; i < n; i++) {
                 struct pending_batch *b = p->gathered[i];
                 struct lane *lane = b->lane;
@@ -1130,6 +1195,12 @@ static int producer_send_one(struct producer *p) {
         return 1;
 }
 
+/* More requests would not be answered sooner; what waits instead fills its batches. */
+static bool producer_has_window(const struct producer *p) {
+        return p->config.acks == PRODUCER_ACKS_NONE ||
+               (p->n_transfers < PRODUCER_REQUESTS_MAX && p->n_out < PRODUCER_BATCHES_MAX);
+}
+
 /* Sends what may be sent. */
 static void producer_pump(struct producer *p) {
         int r = 1;
@@ -1137,7 +1208,7 @@ static void producer_pump(struct producer *p) {
         if (p->config.is_atomic && (!p->is_flushing || !list_is_empty(&p->transfers)))
                 return; /* I7 */
 
-        while (r > 0 && session_is_up(p->session) && !session_is_full(p->session))
+        while (r > 0 && session_is_up(p->session) && !session_is_full(p->session) && producer_has_window(p))
                 r = producer_send_one(p);
 
         if (r < 0 && !heap_node_is_linked(&p->retry_timer.node))
@@ -1255,7 +1326,6 @@ int producer_new(struct session *s, const struct producer_config *config, struct
                 : p->config.is_idempotent                       ? PRODUCER_IN_FLIGHT_MAX
                                                                 : 1;
         p->watch = (struct session_watch) { .on_event = on_producer_event, .userdata = p };
-        map_init(&p->routes, route_compare);
         list_init(&p->lanes);
         list_init(&p->open);
         list_init(&p->ready);
@@ -1287,12 +1357,10 @@ struct producer *producer_free(struct producer *p) {
                 session_cancel(&t->request);
                 transfer_free(t);
         }
-        MAP_FOREACH(&p->routes, n) {
-                struct route *route = CONTAINER_OF(n, struct route, by_name);
-
-                map_remove(&p->routes, n);
-                route_free(route);
-        }
+        for (size_t i = 0; i < p->n_slots; i++)
+                if (p->routes[i].route)
+                        route_free(p->routes[i].route);
+        mem_free(p->routes);
         assert(p->charged_bytes == 0); /* I6 */
 
         session_watch_remove(&p->watch);
@@ -1347,29 +1415,26 @@ static uint64_t message_bytes(const struct producer_message *m) {
 }
 
 /* Whether an atomic request has room for so much more. */
-static bool producer_fits_atomic(const struct producer *p, uint64_t n_bytes) {
-        size_t n_lanes = 1;
-
-        LIST_FOREACH(&p->open, lane, struct lane, in_open)
-                n_lanes++;
-        return p->charged_bytes + n_bytes + n_lanes * (sizeof(struct produce_slice) + BATCH_HEADER_BYTES) +
-                       RECORD_OVERHEAD_BYTES_MAX <=
+static bool producer_fits_atomic(const struct producer *p, const struct producer_message *m, uint64_t n_bytes) {
+        return p->charged_bytes + n_bytes + RECORD_OVERHEAD_BYTES_MAX + m->n_headers * 10 +
+                       (p->n_open + 1) * (sizeof(struct produce_slice) + BATCH_HEADER_BYTES) <=
                BATCH_BYTES_LIMIT;
 }
 
 static int lane_append(struct lane *lane, const struct producer_message *m, uint64_t n_bytes) {
         struct producer *p = lane->route->producer;
-        bool was_open = lane->open;
-        struct pending_batch *b;
+        size_t n_before = builder_size(&lane->builder);
+        struct pending_batch *b = lane->open;
+        uint32_t n = (uint32_t) builder_n_records(&lane->builder);
         int r;
 
-        if (!was_open) {
+        if (!b) {
                 r = lane_open(lane);
                 if (r < 0)
                         return r;
+                b = lane->open;
         }
-        b = lane->open;
-        r = p->config.has_tags && !grow(b->tags, b->n_tags_allocated, (size_t) b->n_messages + 1)
+        r = p->config.has_tags && !grow(b->tags, b->n_tags_allocated, (size_t) n + 1)
                 ? -ENOMEM
                 : builder_append(&lane->builder,
                                  m->key,
@@ -1380,19 +1445,18 @@ static int lane_append(struct lane *lane, const struct producer_message *m, uint
                                  m->n_headers,
                                  m->timestamp_ms);
         if (r < 0) {
-                if (!was_open) {
-                        list_remove(&lane->in_open);
-                        lane->open = NULL;
+                if (n == 0) {
+                        batch_close(b);
+                        list_remove(&b->link);
                         batch_free(b);
                 }
                 return r;
         }
 
         if (p->config.has_tags)
-                b->tags[b->n_messages] = m->tag;
-        b->n_messages++;
-        b->n_bytes += n_bytes;
-        producer_recharge(p, b, builder_size(&lane->builder));
+                b->tags[n] = m->tag;
+        lane->open_bytes += n_bytes;
+        p->charged_bytes += builder_size(&lane->builder) - n_before; /* I6 */
         p->sums.n_sent++;
         return 0;
 }
@@ -1428,7 +1492,7 @@ int producer_append(struct producer *p, const struct producer_message *m) {
                 }
                 if (p->unit_error < 0)
                         return p->unit_error;
-                if (!producer_fits_atomic(p, n_bytes)) {
+                if (!producer_fits_atomic(p, m, n_bytes)) {
                         producer_say(p, "more than an atomic request can hold (%u bytes)", (unsigned) REQUEST_BYTES_MAX);
                         return -EMSGSIZE;
                 }

@@ -6,8 +6,8 @@
  *
  * Each partition has one open batch. It is sealed when it is full, when it has lingered, or when the producer is
  * flushed; with no linger and nothing under way, at once. Sealed batches of any number of partitions travel together in
- * produce requests of about PRODUCER_REQUEST_BYTES; of one partition up to PRODUCER_IN_FLIGHT_MAX batches are under
- * way, in as many requests.
+ * produce requests of about PRODUCER_REQUEST_BYTES, of which a few are under way at a time; of one partition up to
+ * PRODUCER_IN_FLIGHT_MAX batches, each in a request of its own.
  *
  * Once, in order: every batch has a producer id and a sequence, numbered on in its partition. What is not answered, or
  * answered by an error that may pass, is sent again as it is: all batches of that partition that are under way come
@@ -28,6 +28,10 @@
 
 #define PRODUCER_REQUEST_BYTES ((size_t) 1 << 20)
 #define PRODUCER_IN_FLIGHT_MAX 5u
+/* Of the whole producer: requests, and batches in them, that are under way. Past either, batches stay open and fill: so
+ * thousands of partitions are written to in larger batches the busier the node is. */
+#define PRODUCER_REQUESTS_MAX 5u
+#define PRODUCER_BATCHES_MAX 1024u
 /* Nodes forget a producer after 24 h: one idle for half of that takes a new id. */
 #define PRODUCER_IDLE_USEC (12 * USEC_PER_HOUR)
 /* Partitions may be added to a topic: asked for again this often, while it is written to. */
