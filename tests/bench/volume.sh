@@ -8,6 +8,7 @@ bench_begin volume "$@"
 
 lines "$messages" "$work/lines"
 start_node node
+drmqctl topics create volume >/dev/null
 
 # peak_of NAME COMMAND... — runs it, and writes the most that was resident of it, in KiB, to $work/NAME.
 peak_of() {
@@ -30,10 +31,6 @@ many() {
         for ((i = 0; i < 20; i++)); do
                 cat "$work/lines"
         done
-}
-
-receive_while_sent() {
-        drmq-recv volume -n $((messages * 20)) | cksum
 }
 
 exec 5< <(peak_of recv drmq-recv volume -n $((messages * 20)) | cksum)

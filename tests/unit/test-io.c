@@ -374,6 +374,25 @@ CONTRACT(large_direct_reads_are_whole) {
         ASSERT_MEM(buffer, written + 300, SIZE - 300);
 }
 
+CONTRACT(aligned_direct_reads_end_with_the_file) {
+        enum { SIZE = 2 * 4096 + 700 };
+        static _Alignas(4096) uint8_t buffer[4 * 4096];
+        _cleanup_(io_file_unrefp) struct io_file *f = create(w, "a", ""), *direct = NULL;
+        uint8_t written[SIZE];
+
+        for (size_t k = 0; k < SIZE; k++)
+                written[k] = (uint8_t) (k >> 8 ^ k);
+        ASSERT_OK(io_pwrite(f, written, SIZE, 0));
+        ASSERT_OK(io_fdatasync(f));
+
+        ASSERT_OK(io_open(w->io, "a", IO_OPEN_READ | IO_OPEN_DIRECT, &direct));
+        ASSERT_EQ(io_pread(direct, buffer, sizeof(buffer), 0, 0), SIZE);
+        ASSERT_MEM(buffer, written, SIZE);
+        ASSERT_EQ(io_pread(direct, buffer, sizeof(buffer), 2 * 4096, 0), 700);
+        ASSERT_MEM(buffer, written + 2 * 4096, 700);
+        ASSERT_EQ(io_pread(direct, buffer, 4096, 3 * 4096, 0), 0);
+}
+
 /* procfs(5) is one that does, on every machine. */
 TEST(direct_reads_work_where_the_file_system_refuses_them) {
         _cleanup_(io_file_unrefp) struct io_file *plain = NULL, *direct = NULL;
