@@ -73,14 +73,16 @@ enum drmq_acks {
 };
 
 enum drmq_partitioner {
-        DRMQ_PARTITIONER_MURMUR2,     /* Kafka's rule for keys; without a key whole batches in turn */
-        DRMQ_PARTITIONER_CRC32,       /* librdkafka's rule for keys */
+        DRMQ_PARTITIONER_MURMUR2, /* Kafka's rule for keys; without a key whole batches in turn */
+        DRMQ_PARTITIONER_CRC32,   /* librdkafka's rule for keys */
         DRMQ_PARTITIONER_ROUND_ROBIN, /* whole batches in turn, keys or not */
 };
 
 /* Gives the partition, 0..@n_partitions-1, for a message. @key may be NULL. */
-typedef uint32_t (*drmq_partition_callback)(
-        void *userdata, const void *key, size_t key_size, uint32_t n_partitions);
+typedef uint32_t (*drmq_partition_callback)(void *userdata,
+                                            const void *key,
+                                            size_t key_size,
+                                            uint32_t n_partitions);
 
 /* One delivered batch: messages @base_offset.. of that partition, or @error (negative errno; @text says why). The
  * messages are those sent to that partition in order, @n_messages of them. @tags are what the caller gave with each
@@ -90,8 +92,8 @@ struct drmq_delivery {
         uint32_t partition;
         uint64_t base_offset;
         uint32_t n_messages;
-        uint64_t n_bytes;      /* of keys, values and headers */
-        const uint64_t *tags;  /* n_messages; NULL unless drmq_producer_set_tags() */
+        uint64_t n_bytes;     /* of keys, values and headers */
+        const uint64_t *tags; /* n_messages; NULL unless drmq_producer_set_tags() */
         int error;
         const char *text;
 };
@@ -107,34 +109,45 @@ int drmq_producer_new(drmq_client *c, drmq_producer **ret);
 /* What is still unsent is dropped: drmq_producer_flush() before. Takes NULL, returns NULL. */
 drmq_producer *drmq_producer_free(drmq_producer *p);
 
-/* Before the first send. -EBUSY after it; -EINVAL out of range. */
+/* All of these before the first send: -EBUSY after it; -EINVAL out of range. */
 int drmq_producer_set_acks(drmq_producer *p, enum drmq_acks acks);
-int drmq_producer_set_codec(drmq_producer *p, enum drmq_codec codec, int level /* 0: the codec's default */);
-int drmq_producer_set_linger(drmq_producer *p, uint64_t usec);      /* default 5 ms */
-int drmq_producer_set_batch_bytes(drmq_producer *p, size_t n_bytes); /* default 256 KiB, 1 KiB .. 8 MiB */
-int drmq_producer_set_buffer_bytes(drmq_producer *p, size_t n_bytes); /* unacknowledged, default 32 MiB */
-int drmq_producer_set_idempotence(drmq_producer *p, bool on);       /* default on; not with acks none */
+/* @level 0: the codec's default. */
+int drmq_producer_set_codec(drmq_producer *p, enum drmq_codec codec, int level);
+/* How long a batch waits for more; default 5 ms. 0: a message goes at once, and what comes while it is under way goes
+ * together. */
+int drmq_producer_set_linger(drmq_producer *p, uint64_t usec);
+/* Default 256 KiB; 1 KiB to 8 MiB. */
+int drmq_producer_set_batch_bytes(drmq_producer *p, size_t n_bytes);
+/* Of what is not acknowledged yet; default 32 MiB. */
+int drmq_producer_set_buffer_bytes(drmq_producer *p, size_t n_bytes);
+/* Default on; off with acks none. Without it a retry may double messages. */
+int drmq_producer_set_idempotence(drmq_producer *p, bool on);
 int drmq_producer_set_partitioner(drmq_producer *p, enum drmq_partitioner which);
-int drmq_producer_set_partition_callback(drmq_producer *p, drmq_partition_callback callback, void *userdata);
+int drmq_producer_set_partition_callback(drmq_producer *p,
+                                         drmq_partition_callback callback,
+                                         void *userdata);
 /* Everything between two flushes is one atomic request: all of it, for all its topics, or nothing. Its size is bounded
  * by the request limit (16 MiB): -EMSGSIZE from send past it. */
 int drmq_producer_set_atomic(drmq_producer *p, bool on);
 int drmq_producer_set_tags(drmq_producer *p, bool on);
-/* Called from within the calls on this producer, never from elsewhere. */
-int drmq_producer_set_delivery_callback(drmq_producer *p, drmq_delivery_callback callback, void *userdata);
+/* Called from within calls on this producer, or on what else belongs to its client; never from elsewhere. It must not
+ * call any of them. */
+int drmq_producer_set_delivery_callback(drmq_producer *p,
+                                        drmq_delivery_callback callback,
+                                        void *userdata);
 
 #define DRMQ_PARTITION_ANY UINT32_MAX
 
 struct drmq_outgoing {
         const char *topic;
-        uint32_t partition;    /* DRMQ_PARTITION_ANY: by key */
-        const void *key;       /* NULL: none */
+        uint32_t partition; /* DRMQ_PARTITION_ANY: by key */
+        const void *key;    /* NULL: none */
         size_t key_size;
-        const void *value;     /* NULL: none (a tombstone) */
+        const void *value; /* NULL: none (a tombstone) */
         size_t value_size;
         const struct drmq_header *headers;
         size_t n_headers;
-        int64_t timestamp_ms;  /* 0: now */
+        int64_t timestamp_ms; /* 0: now */
         uint64_t tag;
 };
 
@@ -160,11 +173,11 @@ int drmq_producer_fd(drmq_producer *p);
 uint64_t drmq_producer_wait_usec(drmq_producer *p);
 
 struct drmq_producer_sums {
-        uint64_t n_sent;         /* messages given to drmq_producer_send() */
+        uint64_t n_sent; /* messages given to drmq_producer_send() */
         uint64_t n_acknowledged;
         uint64_t n_failed;
         uint64_t n_bytes_acknowledged; /* keys, values, headers */
-        uint64_t n_retries;      /* requests sent again */
+        uint64_t n_retries;            /* requests sent again */
 };
 void drmq_producer_sums(const drmq_producer *p, struct drmq_producer_sums *ret);
 
@@ -186,7 +199,8 @@ drmq_consumer *drmq_consumer_free(drmq_consumer *k);
 int drmq_consumer_set_group(drmq_consumer *k, const char *group);
 /* Ends at the end as it was when asked: drmq_consumer_poll() gives 0 with drmq_consumer_is_at_end() then. */
 int drmq_consumer_set_stop_at_end(drmq_consumer *k, bool on);
-int drmq_consumer_set_fetch_bytes(drmq_consumer *k, size_t n_bytes); /* default 1 MiB, 4 KiB .. 16 MiB */
+/* How much a fetch asks for; default 1 MiB, 4 KiB to 16 MiB. */
+int drmq_consumer_set_fetch_bytes(drmq_consumer *k, size_t n_bytes);
 /* Memory for what was fetched and not yet polled; default 8 MiB. */
 int drmq_consumer_set_buffer_bytes(drmq_consumer *k, size_t n_bytes);
 /* Default true: wait for a topic that does not exist yet; false: -ENOENT. */
@@ -225,9 +239,15 @@ bool drmq_consumer_is_at_end(const drmq_consumer *k);
  * dealt with; synced when it returns. -EINVAL no group. */
 int drmq_consumer_commit(drmq_consumer *k, bool all);
 /* The next offset of a partition to be polled; the group's committed position moves to it with commit. */
-int drmq_consumer_position(drmq_consumer *k, const char *topic, uint32_t partition, uint64_t *ret_offset);
+int drmq_consumer_position(drmq_consumer *k,
+                           const char *topic,
+                           uint32_t partition,
+                           uint64_t *ret_offset);
 /* Commits that position explicitly. */
-int drmq_consumer_commit_offset(drmq_consumer *k, const char *topic, uint32_t partition, uint64_t offset);
+int drmq_consumer_commit_offset(drmq_consumer *k,
+                                const char *topic,
+                                uint32_t partition,
+                                uint64_t offset);
 
 const char *drmq_message_topic(const drmq_message *m);
 uint32_t drmq_message_partition(const drmq_message *m);
@@ -299,8 +319,10 @@ struct drmq_shard_info {
         uint64_t shard;
         const char *role;
         uint64_t leader, term;
-        uint64_t first_index, last_index, durable_index, commit_index, applied_index, checkpoint_index;
-        uint64_t n_segments, log_bytes, n_groups, n_syncs, n_damaged_regions, n_replayed, last_sync_usec;
+        uint64_t first_index, last_index, durable_index, commit_index, applied_index,
+                checkpoint_index;
+        uint64_t n_segments, log_bytes, n_groups, n_syncs, n_damaged_regions, n_replayed,
+                last_sync_usec;
         uint64_t pending_bytes, n_producers, n_positions;
         bool is_writable;
 };
@@ -310,7 +332,8 @@ struct drmq_node_info {
         const char *address; /* where we reached it */
         uint8_t cluster_id[16], incarnation[16];
         uint64_t uptime_usec, ready_usec, disk_free_bytes, disk_total_bytes, memory_bytes;
-        uint64_t n_connections, n_topics, n_partitions, request_bytes_used, request_bytes_limit, pid;
+        uint64_t n_connections, n_topics, n_partitions, request_bytes_used, request_bytes_limit,
+                pid;
         bool auto_create;
         size_t n_shards;
         const struct drmq_shard_info *shards;

@@ -79,8 +79,9 @@ static int on_created(int r, const ProtobufCMessage *answer, void *userdata) {
 }
 
 static int create_some(struct results *rs, uint32_t n_partitions) {
-        _cleanup_(mem_freep) Drmq__Proto__NewTopic *topics = new(Drmq__Proto__NewTopic, rs->n);
-        _cleanup_(mem_freep) Drmq__Proto__NewTopic **pointers = new(Drmq__Proto__NewTopic *, rs->n);
+        _cleanup_(mem_freep) Drmq__Proto__NewTopic *topics = new (Drmq__Proto__NewTopic, rs->n);
+        _cleanup_(mem_freep) Drmq__Proto__NewTopic **pointers =
+                new (Drmq__Proto__NewTopic *, rs->n);
         Drmq__Proto__TopicCreateRequest m = DRMQ__PROTO__TOPIC_CREATE_REQUEST__INIT;
 
         if (!topics || !pointers)
@@ -142,7 +143,8 @@ _public_ int drmq_topics_create(drmq_client *c,
         return first;
 }
 
-_public_ int drmq_topic_create(drmq_client *c, const char *name, uint32_t n_partitions, bool if_missing) {
+_public_ int
+drmq_topic_create(drmq_client *c, const char *name, uint32_t n_partitions, bool if_missing) {
         return drmq_topics_create(c, &name, 1, n_partitions, if_missing, /* ret_results= */ NULL);
 }
 
@@ -170,8 +172,12 @@ _public_ int drmq_topic_delete(drmq_client *c, const char *name) {
                 return r;
         m.name = names;
         m.n_name = 1;
-        return client_call(
-                c, FRAME_TOPIC_DELETE, &m, &drmq__proto__topic_delete_response__descriptor, on_deleted, &rs);
+        return client_call(c,
+                           FRAME_TOPIC_DELETE,
+                           &m,
+                           &drmq__proto__topic_delete_response__descriptor,
+                           on_deleted,
+                           &rs);
 }
 
 _public_ int drmq_topic_set_partitions(drmq_client *c, const char *name, uint32_t n_partitions) {
@@ -257,7 +263,8 @@ _public_ int drmq_topics_list(drmq_client *c, const struct drmq_topic_info **ret
 
         client_forget(c);
         m.all = true;
-        r = client_call(c, FRAME_METADATA, &m, &drmq__proto__metadata_response__descriptor, on_topics, &ts);
+        r = client_call(
+                c, FRAME_METADATA, &m, &drmq__proto__metadata_response__descriptor, on_topics, &ts);
         if (r < 0)
                 return r;
 
@@ -278,7 +285,8 @@ static int client_find_topic(drmq_client *c, const char *name, struct drmq_topic
                 return r;
         m.topic = names;
         m.n_topic = 1;
-        r = client_call(c, FRAME_METADATA, &m, &drmq__proto__metadata_response__descriptor, on_topics, &ts);
+        r = client_call(
+                c, FRAME_METADATA, &m, &drmq__proto__metadata_response__descriptor, on_topics, &ts);
         if (r < 0)
                 return r;
         if (ts.n != 1 || !streq(ts.topics[0].name, name))
@@ -296,7 +304,8 @@ struct described {
 static int on_described(int r, const ProtobufCMessage *answer, void *userdata) {
         const Drmq__Proto__PartitionResponse *m = (const void *) answer;
         struct described *d = userdata;
-        struct drmq_partition_info *partitions = (void *) d->topic->partitions; /* ours, kept above */
+        struct drmq_partition_info *partitions =
+                (void *) d->topic->partitions; /* ours, kept above */
 
         if (r < 0)
                 return r;
@@ -321,7 +330,8 @@ static int on_described(int r, const ProtobufCMessage *answer, void *userdata) {
         return 0;
 }
 
-_public_ int drmq_topic_describe(drmq_client *c, const char *name, const struct drmq_topic_info **ret) {
+_public_ int
+drmq_topic_describe(drmq_client *c, const char *name, const struct drmq_topic_info **ret) {
         Drmq__Proto__PartitionRequest m = DRMQ__PROTO__PARTITION_REQUEST__INIT;
         _cleanup_(mem_freep) uint64_t *ids = NULL;
         struct described d = { .client = c };
@@ -335,14 +345,19 @@ _public_ int drmq_topic_describe(drmq_client *c, const char *name, const struct 
         if (r < 0)
                 return r;
 
-        ids = new(uint64_t, d.topic->n_partitions);
+        ids = new (uint64_t, d.topic->n_partitions);
         if (!ids)
                 return client_no_memory(c);
         for (size_t i = 0; i < d.topic->n_partitions; i++)
                 ids[i] = d.topic->partitions[i].id;
         m.partition_id = ids;
         m.n_partition_id = d.topic->n_partitions;
-        r = client_call(c, FRAME_PARTITION, &m, &drmq__proto__partition_response__descriptor, on_described, &d);
+        r = client_call(c,
+                        FRAME_PARTITION,
+                        &m,
+                        &drmq__proto__partition_response__descriptor,
+                        on_described,
+                        &d);
         if (r < 0)
                 return r;
 
@@ -371,7 +386,7 @@ static int on_offsets(int r, const ProtobufCMessage *answer, void *userdata) {
                         return r;
                 if (m->answer[i]->partition_id != o->topic->partitions[i].id)
                         return client_no_sense(o->client);
-                o->offsets[i] = (struct drmq_offset_info) {
+                o->offsets[i] = (struct drmq_offset_info){
                         .partition = o->topic->partitions[i].number,
                         .offset = m->answer[i]->offset,
                         .append_time_ms = m->answer[i]->append_time_ms,
@@ -418,8 +433,8 @@ _public_ int drmq_topic_offsets(drmq_client *c,
 
         o.topic = topic;
         o.offsets = client_keep(c, topic->n_partitions * sizeof(struct drmq_offset_info));
-        queries = new(Drmq__Proto__OffsetQuery, topic->n_partitions);
-        pointers = new(Drmq__Proto__OffsetQuery *, topic->n_partitions);
+        queries = new (Drmq__Proto__OffsetQuery, topic->n_partitions);
+        pointers = new (Drmq__Proto__OffsetQuery *, topic->n_partitions);
         if (!o.offsets || !queries || !pointers)
                 return client_no_memory(c);
         for (size_t i = 0; i < topic->n_partitions; i++) {
@@ -431,7 +446,8 @@ _public_ int drmq_topic_offsets(drmq_client *c,
         }
         m.query = pointers;
         m.n_query = topic->n_partitions;
-        r = client_call(c, FRAME_OFFSETS, &m, &drmq__proto__offsets_response__descriptor, on_offsets, &o);
+        r = client_call(
+                c, FRAME_OFFSETS, &m, &drmq__proto__offsets_response__descriptor, on_offsets, &o);
         if (r < 0)
                 return r;
 
@@ -447,8 +463,10 @@ struct status {
         struct drmq_node_info *info;
 };
 
-static int take_shards(drmq_client *c, const Drmq__Proto__StatusResponse *m, struct drmq_node_info *info) {
-        struct drmq_shard_info *shards = client_keep(c, m->n_shard * sizeof(struct drmq_shard_info));
+static int
+take_shards(drmq_client *c, const Drmq__Proto__StatusResponse *m, struct drmq_node_info *info) {
+        struct drmq_shard_info *shards =
+                client_keep(c, m->n_shard * sizeof(struct drmq_shard_info));
 
         if (!shards)
                 return client_no_memory(c);
@@ -456,7 +474,7 @@ static int take_shards(drmq_client *c, const Drmq__Proto__StatusResponse *m, str
         for (size_t i = 0; i < m->n_shard; i++) {
                 const Drmq__Proto__ShardStatus *s = m->shard[i];
 
-                shards[i] = (struct drmq_shard_info) {
+                shards[i] = (struct drmq_shard_info){
                         .shard = s->shard,
                         .role = client_keep_string(c, s->role),
                         .leader = s->leader_node_id,
@@ -496,7 +514,8 @@ static int on_status(int r, const ProtobufCMessage *answer, void *userdata) {
 
         if (r < 0)
                 return r;
-        if (m->cluster_id.len != sizeof(info->cluster_id) || m->incarnation.len != sizeof(info->incarnation))
+        if (m->cluster_id.len != sizeof(info->cluster_id) ||
+            m->incarnation.len != sizeof(info->incarnation))
                 return client_no_sense(c);
 
         info = client_keep(c, sizeof(*info));
@@ -505,7 +524,7 @@ static int on_status(int r, const ProtobufCMessage *answer, void *userdata) {
                 mem_free(address);
                 return client_no_memory(c);
         }
-        *info = (struct drmq_node_info) {
+        *info = (struct drmq_node_info){
                 .node_id = m->node_id,
                 .name = client_keep_string(c, m->node_name),
                 .version = client_keep_string(c, m->version),
@@ -544,7 +563,8 @@ _public_ int drmq_status(drmq_client *c, const struct drmq_node_info **ret) {
         assert_return(ret, -EINVAL);
 
         client_forget(c);
-        r = client_call(c, FRAME_STATUS, &m, &drmq__proto__status_response__descriptor, on_status, &st);
+        r = client_call(
+                c, FRAME_STATUS, &m, &drmq__proto__status_response__descriptor, on_status, &st);
         if (r < 0)
                 return r;
 

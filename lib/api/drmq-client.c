@@ -255,7 +255,8 @@ int client_run(drmq_client *c, usec_t deadline_usec) {
                 if (now >= deadline_usec)
                         return -ETIMEDOUT;
         }
-        r = client_run_once(c, deadline_usec == USEC_INFINITY ? USEC_INFINITY : deadline_usec - now);
+        r = client_run_once(c,
+                            deadline_usec == USEC_INFINITY ? USEC_INFINITY : deadline_usec - now);
         return r < 0 ? r : 0;
 }
 
@@ -285,7 +286,8 @@ struct client_call {
         int result;
 };
 
-static void on_call_done(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
+static void on_call_done(
+        struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
         struct client_call *cc = userdata;
 
         (void) c;
@@ -307,7 +309,8 @@ int client_call(drmq_client *c,
         call_init(&cc.call, on_call_done, &cc);
         r = call_start(&cc.call, c->session, type, message, answer_descriptor, client_deadline(c));
         if (r < 0) {
-                client_say(c, r == -ENOMEM ? "out of memory" : "the request is larger than the limit");
+                client_say(c,
+                           r == -ENOMEM ? "out of memory" : "the request is larger than the limit");
                 return r;
         }
 

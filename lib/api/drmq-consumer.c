@@ -19,8 +19,10 @@ struct drmq_message {
         struct consumer_message message;
 };
 
-static_assert((int) DRMQ_FROM_BEGINNING == CONSUMER_FROM_BEGINNING && (int) DRMQ_FROM_END == CONSUMER_FROM_END &&
-                      (int) DRMQ_FROM_OFFSET == CONSUMER_FROM_OFFSET && (int) DRMQ_FROM_LAST == CONSUMER_FROM_LAST &&
+static_assert((int) DRMQ_FROM_BEGINNING == CONSUMER_FROM_BEGINNING &&
+                      (int) DRMQ_FROM_END == CONSUMER_FROM_END &&
+                      (int) DRMQ_FROM_OFFSET == CONSUMER_FROM_OFFSET &&
+                      (int) DRMQ_FROM_LAST == CONSUMER_FROM_LAST &&
                       (int) DRMQ_FROM_TIME == CONSUMER_FROM_TIME &&
                       (int) DRMQ_FROM_POSITION == CONSUMER_FROM_POSITION,
               "the same numbers");
@@ -161,7 +163,8 @@ _public_ int drmq_consumer_subscribe(drmq_consumer *k,
                 }
         }
 
-        r = consumer_subscribe(k->consumer, topic, partitions, n_partitions, (enum consumer_from) from, value);
+        r = consumer_subscribe(
+                k->consumer, topic, partitions, n_partitions, (enum consumer_from) from, value);
         if (r < 0)
                 return consumer_fail(k, r);
 
@@ -174,7 +177,8 @@ _public_ int drmq_consumer_subscribe(drmq_consumer *k,
         return r < 0 ? consumer_fail(k, r) : 0;
 }
 
-_public_ int drmq_consumer_seek(drmq_consumer *k, const char *topic, uint32_t partition, uint64_t offset) {
+_public_ int
+drmq_consumer_seek(drmq_consumer *k, const char *topic, uint32_t partition, uint64_t offset) {
         int r;
 
         assert_return(k, -EINVAL);
@@ -238,7 +242,8 @@ _public_ int drmq_consumer_poll(drmq_consumer *k, size_t n_max, uint64_t timeout
                 if (n > 0) {
                         /* A batch was used up: answers may have come that make room for the next request. */
                         if (consumer_has_released(k->consumer))
-                                (void) client_poll(k->client); /* an interruption shows in the next call */
+                                (void) client_poll(
+                                        k->client); /* an interruption shows in the next call */
                         return n;
                 }
                 if (n < 0)
@@ -296,18 +301,23 @@ _public_ int drmq_consumer_commit(drmq_consumer *k, bool all) {
         return consumer_wait_commit(k, consumer_commit(k->consumer, all));
 }
 
-_public_ int drmq_consumer_commit_offset(
-        drmq_consumer *k, const char *topic, uint32_t partition, uint64_t offset) {
+_public_ int drmq_consumer_commit_offset(drmq_consumer *k,
+                                         const char *topic,
+                                         uint32_t partition,
+                                         uint64_t offset) {
         assert_return(k, -EINVAL);
         assert_return(topic, -EINVAL);
 
         if (!k->consumer)
                 return -ENOENT;
-        return consumer_wait_commit(k, consumer_commit_offset(k->consumer, topic, partition, offset));
+        return consumer_wait_commit(k,
+                                    consumer_commit_offset(k->consumer, topic, partition, offset));
 }
 
-_public_ int drmq_consumer_position(
-        drmq_consumer *k, const char *topic, uint32_t partition, uint64_t *ret_offset) {
+_public_ int drmq_consumer_position(drmq_consumer *k,
+                                    const char *topic,
+                                    uint32_t partition,
+                                    uint64_t *ret_offset) {
         assert_return(k, -EINVAL);
         assert_return(topic, -EINVAL);
         assert_return(ret_offset, -EINVAL);

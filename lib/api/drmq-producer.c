@@ -33,14 +33,16 @@ struct drmq_producer {
         char text[CALL_TEXT_MAX];
 };
 
-static_assert((int) DRMQ_ACKS_ALL == PRODUCER_ACKS_ALL && (int) DRMQ_ACKS_LEADER == PRODUCER_ACKS_LEADER &&
+static_assert((int) DRMQ_ACKS_ALL == PRODUCER_ACKS_ALL &&
+                      (int) DRMQ_ACKS_LEADER == PRODUCER_ACKS_LEADER &&
                       (int) DRMQ_ACKS_NONE == PRODUCER_ACKS_NONE,
               "the same numbers");
 static_assert((int) DRMQ_CODEC_NONE == CODEC_NONE && (int) DRMQ_CODEC_GZIP == CODEC_GZIP &&
-                      (int) DRMQ_CODEC_SNAPPY == CODEC_SNAPPY && (int) DRMQ_CODEC_LZ4 == CODEC_LZ4 &&
-                      (int) DRMQ_CODEC_ZSTD == CODEC_ZSTD,
+                      (int) DRMQ_CODEC_SNAPPY == CODEC_SNAPPY &&
+                      (int) DRMQ_CODEC_LZ4 == CODEC_LZ4 && (int) DRMQ_CODEC_ZSTD == CODEC_ZSTD,
               "the same numbers");
-static_assert((int) DRMQ_PARTITIONER_MURMUR2 == PRODUCER_MURMUR2 && (int) DRMQ_PARTITIONER_CRC32 == PRODUCER_CRC32 &&
+static_assert((int) DRMQ_PARTITIONER_MURMUR2 == PRODUCER_MURMUR2 &&
+                      (int) DRMQ_PARTITIONER_CRC32 == PRODUCER_CRC32 &&
                       (int) DRMQ_PARTITIONER_ROUND_ROBIN == PRODUCER_ROUND_ROBIN,
               "the same numbers");
 static_assert(DRMQ_PARTITION_ANY == PRODUCER_PARTITION_ANY, "the same numbers");
@@ -161,7 +163,8 @@ _public_ int drmq_producer_set_partitioner(drmq_producer *p, enum drmq_partition
 
         assert_return(p, -EINVAL);
 
-        r = producer_may_set(p, (unsigned) which <= DRMQ_PARTITIONER_ROUND_ROBIN, "the partitioner");
+        r = producer_may_set(
+                p, (unsigned) which <= DRMQ_PARTITIONER_ROUND_ROBIN, "the partitioner");
         if (r >= 0)
                 p->config.partitioner = (enum producer_partitioner) which;
         return r;
@@ -173,8 +176,9 @@ static uint32_t on_pick(void *userdata, const void *key, size_t key_size, uint32
         return p->pick(p->pick_userdata, key, key_size, n_partitions);
 }
 
-_public_ int drmq_producer_set_partition_callback(
-        drmq_producer *p, drmq_partition_callback callback, void *userdata) {
+_public_ int drmq_producer_set_partition_callback(drmq_producer *p,
+                                                  drmq_partition_callback callback,
+                                                  void *userdata) {
         int r;
 
         assert_return(p, -EINVAL);
@@ -213,8 +217,9 @@ _public_ int drmq_producer_set_tags(drmq_producer *p, bool on) {
         return r;
 }
 
-_public_ int drmq_producer_set_delivery_callback(
-        drmq_producer *p, drmq_delivery_callback callback, void *userdata) {
+_public_ int drmq_producer_set_delivery_callback(drmq_producer *p,
+                                                 drmq_delivery_callback callback,
+                                                 void *userdata) {
         int r;
 
         assert_return(p, -EINVAL);
@@ -238,7 +243,7 @@ static void on_delivery(const struct producer_delivery *d, void *userdata) {
         }
         if (p->on_delivery)
                 p->on_delivery(p->delivery_userdata,
-                               &(const struct drmq_delivery) {
+                               &(const struct drmq_delivery){
                                        .topic = d->topic,
                                        .partition = d->partition,
                                        .base_offset = d->base_offset,
@@ -262,7 +267,9 @@ static int producer_begin(drmq_producer *p) {
         }
         r = producer_new(p->client->session, &p->config, &p->producer);
         if (r < 0)
-                client_say(p->client, r == -ENOMEM ? "out of memory" : "the producer's settings do not go together");
+                client_say(p->client,
+                           r == -ENOMEM ? "out of memory"
+                                        : "the producer's settings do not go together");
         return r;
 }
 
@@ -275,7 +282,7 @@ static int producer_take_headers(drmq_producer *p, const struct drmq_outgoing *m
 
                 assert_return(h->name, -EINVAL);
                 assert_return(h->value || h->value_size == 0, -EINVAL);
-                p->headers[i] = (struct record_header) {
+                p->headers[i] = (struct record_header){
                         .key = (const uint8_t *) h->name,
                         .key_size = strlen(h->name),
                         .value = h->value,
@@ -304,7 +311,8 @@ static int producer_wait_ready(drmq_producer *p, usec_t deadline_usec) {
         while (!producer_is_ready(p->producer)) {
                 r = client_run(p->client, deadline_usec);
                 if (r == -ETIMEDOUT)
-                        return client_timed_out(p->client, "the buffer is full, and nothing is acknowledged");
+                        return client_timed_out(p->client,
+                                                "the buffer is full, and nothing is acknowledged");
                 if (r < 0)
                         return r;
         }
@@ -343,7 +351,7 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
                 p->tick_ms = (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
         }
 
-        message = (struct producer_message) {
+        message = (struct producer_message){
                 .topic = m->topic,
                 .partition = m->partition,
                 .key = m->key,
@@ -360,7 +368,9 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
                 if (r >= 0)
                         break;
                 if (r != -EAGAIN) {
-                        client_say(p->client, "%s", r == -ENOMEM ? "out of memory" : producer_error(p->producer));
+                        client_say(p->client,
+                                   "%s",
+                                   r == -ENOMEM ? "out of memory" : producer_error(p->producer));
                         return r;
                 }
                 if (deadline_usec == 0)
@@ -370,7 +380,8 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
                         return r;
         }
 
-        (void) producer_look_after(p, r > 0 || is_tick); /* taken it is; an interruption shows in the next call */
+        (void) producer_look_after(
+                p, r > 0 || is_tick); /* taken it is; an interruption shows in the next call */
         return 0;
 }
 
@@ -417,7 +428,9 @@ _public_ uint64_t drmq_producer_wait_usec(drmq_producer *p) {
                 return UINT64_MAX;
         deadline = producer_linger_deadline(p->producer);
         /* What else has a deadline is looked at once a second. */
-        return deadline == USEC_INFINITY ? USEC_PER_SEC : MIN(usec_sub(deadline, now_monotonic_usec()), USEC_PER_SEC);
+        return deadline == USEC_INFINITY
+                       ? USEC_PER_SEC
+                       : MIN(usec_sub(deadline, now_monotonic_usec()), USEC_PER_SEC);
 }
 
 _public_ void drmq_producer_sums(const drmq_producer *p, struct drmq_producer_sums *ret) {
@@ -426,11 +439,11 @@ _public_ void drmq_producer_sums(const drmq_producer *p, struct drmq_producer_su
         if (!ret)
                 return;
 
-        *ret = (struct drmq_producer_sums) { 0 };
+        *ret = (struct drmq_producer_sums){ 0 };
         if (!p || !p->producer)
                 return;
         s = producer_sums(p->producer);
-        *ret = (struct drmq_producer_sums) {
+        *ret = (struct drmq_producer_sums){
                 .n_sent = s->n_sent,
                 .n_acknowledged = s->n_acknowledged,
                 .n_failed = s->n_failed,

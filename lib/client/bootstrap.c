@@ -147,9 +147,9 @@ int bootstrap_describe(const struct bootstrap *b, char *dest, size_t n_dest) {
         (void) snprintf(dest + at,
                         n_dest - at,
                         "); %s",
-                        all_permission     ? "may you use that socket?"
-                                : all_protocol ? "is that a DRMQ port?"
-                                               : "is drmqd running?");
+                        all_permission ? "may you use that socket?"
+                        : all_protocol ? "is that a DRMQ port?"
+                                       : "is drmqd running?");
 
         return all_permission ? -EPERM : all_protocol ? -EPROTO : -ENOTCONN;
 }

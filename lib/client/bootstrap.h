@@ -11,7 +11,7 @@
 
 struct bootstrap {
         struct address *addresses; /* shuffled once */
-        int *errors;               /* of each one's last attempt: 0 not tried, or it answered; negative errno */
+        int *errors; /* of each one's last attempt: 0 not tried, or it answered; negative errno */
         size_t n;
         size_t next;
 };

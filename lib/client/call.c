@@ -19,18 +19,31 @@ struct answer {
         ProtobufCMessage base;
         Drmq__Proto__Error *error;
 };
-static_assert(offsetof(Drmq__Proto__ErrorResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__MetadataResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__ProduceResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__FetchResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__OffsetsResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__TopicCreateResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__TopicAlterResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__TopicDeleteResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__PositionCommitResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__PositionFetchResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__PartitionResponse, error) == offsetof(struct answer, error), "layout");
-static_assert(offsetof(Drmq__Proto__StatusResponse, error) == offsetof(struct answer, error), "layout");
+static_assert(offsetof(Drmq__Proto__ErrorResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__MetadataResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__ProduceResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__FetchResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__OffsetsResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__TopicCreateResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__TopicAlterResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__TopicDeleteResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__PositionCommitResponse, error) ==
+                      offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__PositionFetchResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__PartitionResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__StatusResponse, error) == offsetof(struct answer, error),
+              "layout");
 
 int answer_unpack(const struct frame *f,
                   enum frame_type type,
@@ -46,7 +59,8 @@ int answer_unpack(const struct frame *f,
         if (!is_error && f->type != type)
                 return -EPROTO;
 
-        r = message_unpack(is_error ? &drmq__proto__error_response__descriptor : descriptor, f->header, &m);
+        r = message_unpack(
+                is_error ? &drmq__proto__error_response__descriptor : descriptor, f->header, &m);
         if (r < 0)
                 return r == -EBADMSG ? -EPROTO : r;
 
@@ -85,7 +99,8 @@ static void call_retry_later(struct call *c, int error) {
         struct io *io = session_io(c->session);
 
         c->error = error;
-        c->retry_usec = usec_add(io_now(io), c->backoff_usec / 2 + io_random_u64(io) % (c->backoff_usec / 2 + 1));
+        c->retry_usec = usec_add(
+                io_now(io), c->backoff_usec / 2 + io_random_u64(io) % (c->backoff_usec / 2 + 1));
         c->backoff_usec = MIN(c->backoff_usec * 2, SESSION_BACKOFF_MAX_USEC);
         if (call_set_timer(c) < 0)
                 call_end(c, -ENOMEM, "out of memory", /* answer= */ NULL);
@@ -94,7 +109,8 @@ static void call_retry_later(struct call *c, int error) {
 static void call_send(struct call *c) {
         int r;
 
-        if (!session_is_up(c->session) || session_request_is_pending(&c->request) || c->retry_usec > 0)
+        if (!session_is_up(c->session) || session_request_is_pending(&c->request) ||
+            c->retry_usec > 0)
                 return; /* I1 */
 
         r = session_send(c->session,
@@ -114,7 +130,8 @@ static void call_send(struct call *c) {
                 call_end(c, r, "the request is larger than the limit", /* answer= */ NULL);
 }
 
-static void on_request_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
+static void
+on_request_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
         _cleanup_(message_freep) void *m = NULL;
         char text[CALL_TEXT_MAX];
         struct call *c = userdata;
@@ -124,9 +141,13 @@ static void on_request_done(struct session_request *q, int r, const struct frame
         if (r < 0) /* the session will be up again: SESSION_UP */
                 return;
 
-        r = answer_unpack(answer, c->type, c->answer_descriptor, (ProtobufCMessage **) &m, &code, text);
+        r = answer_unpack(
+                answer, c->type, c->answer_descriptor, (ProtobufCMessage **) &m, &code, text);
         if (r < 0) {
-                call_end(c, r, r == -ENOMEM ? "out of memory" : "the node's answer makes no sense", NULL);
+                call_end(c,
+                         r,
+                         r == -ENOMEM ? "out of memory" : "the node's answer makes no sense",
+                         NULL);
                 return;
         }
         if (code == DRMQ_ERROR_NONE) {
@@ -193,7 +214,7 @@ static void on_call_timer(struct io_timer *t, void *userdata) {
 void call_init(struct call *c, call_done_t on_done, void *userdata) {
         assert(on_done);
 
-        *c = (struct call) {
+        *c = (struct call){
                 .request = { .on_done = on_request_done, .userdata = c },
                 .watch = { .on_event = on_call_event, .userdata = c },
                 .timer = { .on_timer = on_call_timer, .userdata = c },
@@ -251,7 +272,8 @@ int call_start(struct call *c,
 
         /* A failure to send may not be told from within this call: then the timer tries again. */
         if (session_is_up(s)) {
-                r = session_send(s, &c->request, type, 0, c->header, c->header_bytes, NULL, 0, NULL, 0);
+                r = session_send(
+                        s, &c->request, type, 0, c->header, c->header_bytes, NULL, 0, NULL, 0);
                 if (r < 0) {
                         call_cancel(c);
                         return r;

@@ -61,7 +61,8 @@ struct source {
         uint64_t committed;
         uint64_t fetch_offset;
         uint64_t end_offset;
-        uint64_t resume_offset; /* where to go on after `error` has been told; UINT64_MAX: nowhere */
+        uint64_t
+                resume_offset; /* where to go on after `error` has been told; UINT64_MAX: nowhere */
         struct fetch *fetch;
         size_t slot;
         struct list chunks;
@@ -127,8 +128,8 @@ struct consumer {
         size_t n_committing;
         int commit_result;
         size_t n_errors; /* sources that have one to tell */
-        int error;      /* of a subscription that was waited for: to be told */
-        int last_error; /* told; told again where nothing is left to be read */
+        int error;       /* of a subscription that was waited for: to be told */
+        int last_error;  /* told; told again where nothing is left to be read */
         char text[CALL_TEXT_MAX];
 };
 
@@ -199,9 +200,11 @@ static void source_delay(struct source *s) {
 }
 
 /* @resume_offset: where to go on when it has been told. */
-static void source_fail(struct source *s, int error, uint64_t resume_offset, const char *format, ...)
+static void
+source_fail(struct source *s, int error, uint64_t resume_offset, const char *format, ...)
         _printf_(4, 5);
-static void source_fail(struct source *s, int error, uint64_t resume_offset, const char *format, ...) {
+static void
+source_fail(struct source *s, int error, uint64_t resume_offset, const char *format, ...) {
         char text[CALL_TEXT_MAX];
         va_list ap;
 
@@ -320,7 +323,8 @@ static void subscription_fail(struct subscription *s, int error, const char *tex
 
         if (s->was_read && error == -ENOMEM) { /* later partitions come with a later call */
                 s->state = SUBSCRIPTION_READING;
-                (void) io_timer_set(k->io, &s->timer, usec_add(io_now(k->io), CONSUMER_METADATA_USEC));
+                (void) io_timer_set(
+                        k->io, &s->timer, usec_add(io_now(k->io), CONSUMER_METADATA_USEC));
                 return;
         }
         if (s->was_read) {
@@ -371,7 +375,8 @@ static void subscription_call(struct subscription *s,
                        answer_descriptor,
                        usec_add(io_now(k->io), k->config.timeout_usec));
         if (r < 0)
-                subscription_fail(s, r, r == -ENOMEM ? "out of memory" : "the request is too large");
+                subscription_fail(
+                        s, r, r == -ENOMEM ? "out of memory" : "the request is too large");
 }
 
 static void subscription_ask_metadata(struct subscription *s) {
@@ -391,7 +396,7 @@ static void subscription_ask_metadata(struct subscription *s) {
 
 static void subscription_ask_positions(struct subscription *s) {
         Drmq__Proto__PositionFetchRequest m = DRMQ__PROTO__POSITION_FETCH_REQUEST__INIT;
-        _cleanup_(mem_freep) uint64_t *ids = new(uint64_t, s->n_resolving);
+        _cleanup_(mem_freep) uint64_t *ids = new (uint64_t, s->n_resolving);
 
         if (!ids) {
                 subscription_fail(s, -ENOMEM, "out of memory");
@@ -418,8 +423,9 @@ static size_t subscription_n_queries(const struct subscription *s) {
 static void subscription_ask_offsets(struct subscription *s) {
         Drmq__Proto__OffsetsRequest m = DRMQ__PROTO__OFFSETS_REQUEST__INIT;
         size_t n_each = subscription_n_queries(s), n = n_each * s->n_resolving;
-        _cleanup_(mem_freep) Drmq__Proto__OffsetQuery *queries = new(Drmq__Proto__OffsetQuery, n);
-        _cleanup_(mem_freep) Drmq__Proto__OffsetQuery **pointers = new(Drmq__Proto__OffsetQuery *, n);
+        _cleanup_(mem_freep) Drmq__Proto__OffsetQuery *queries = new (Drmq__Proto__OffsetQuery, n);
+        _cleanup_(mem_freep) Drmq__Proto__OffsetQuery **pointers =
+                new (Drmq__Proto__OffsetQuery *, n);
 
         if (!queries || !pointers) {
                 subscription_fail(s, -ENOMEM, "out of memory");
@@ -435,11 +441,15 @@ static void subscription_ask_offsets(struct subscription *s) {
         }
         m.query = pointers;
         m.n_query = n;
-        subscription_call(
-                s, SUBSCRIPTION_OFFSETS, FRAME_OFFSETS, &m, &drmq__proto__offsets_response__descriptor);
+        subscription_call(s,
+                          SUBSCRIPTION_OFFSETS,
+                          FRAME_OFFSETS,
+                          &m,
+                          &drmq__proto__offsets_response__descriptor);
 }
 
-static_assert(DRMQ__PROTO__OFFSET_KIND__OFFSET_BEGINNING == 0 && DRMQ__PROTO__OFFSET_KIND__OFFSET_END == 1 &&
+static_assert(DRMQ__PROTO__OFFSET_KIND__OFFSET_BEGINNING == 0 &&
+                      DRMQ__PROTO__OFFSET_KIND__OFFSET_END == 1 &&
                       DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME == 2,
               "the order of the queries");
 
@@ -496,7 +506,8 @@ static int subscription_compare(struct subscription *s, const Drmq__Proto__Topic
         return 0;
 }
 
-static void subscription_on_metadata(struct subscription *s, const Drmq__Proto__MetadataResponse *m) {
+static void subscription_on_metadata(struct subscription *s,
+                                     const Drmq__Proto__MetadataResponse *m) {
         const Drmq__Proto__Topic *topic = m->n_topic == 1 ? m->topic[0] : NULL;
         uint32_t code;
 
@@ -506,7 +517,8 @@ static void subscription_on_metadata(struct subscription *s, const Drmq__Proto__
         }
 
         code = topic->error ? topic->error->code : DRMQ_ERROR_NONE;
-        if (code == DRMQ_ERROR_UNKNOWN_TOPIC && !s->was_read && s->consumer->config.wait_for_topic) {
+        if (code == DRMQ_ERROR_UNKNOWN_TOPIC && !s->was_read &&
+            s->consumer->config.wait_for_topic) {
                 s->state = SUBSCRIPTION_WAITING;
                 subscription_wait(s, CONSUMER_TOPIC_WAIT_USEC);
                 return;
@@ -516,12 +528,14 @@ static void subscription_on_metadata(struct subscription *s, const Drmq__Proto__
                 return;
         }
         if (code != DRMQ_ERROR_NONE) {
-                const char *text = topic->error->text && topic->error->text[0] ? topic->error->text
-                                                                               : drmq_error_text(code);
+                const char *text = topic->error->text && topic->error->text[0]
+                                           ? topic->error->text
+                                           : drmq_error_text(code);
 
                 subscription_fail(s,
                                   drmq_error_to_errno(code),
-                                  s->was_read && code == DRMQ_ERROR_UNKNOWN_TOPIC ? "it was deleted" : text);
+                                  s->was_read && code == DRMQ_ERROR_UNKNOWN_TOPIC ? "it was deleted"
+                                                                                  : text);
                 return;
         }
 
@@ -536,13 +550,14 @@ static void subscription_on_metadata(struct subscription *s, const Drmq__Proto__
                 subscription_ask_offsets(s);
 }
 
-static void subscription_on_positions(struct subscription *s, const Drmq__Proto__PositionFetchResponse *m) {
+static void subscription_on_positions(struct subscription *s,
+                                      const Drmq__Proto__PositionFetchResponse *m) {
         if (m->n_position != s->n_resolving) {
                 subscription_fail(s, -EPROTO, "the node's answer makes no sense");
                 return;
         }
 
-        s->positions = new(uint64_t, s->n_resolving);
+        s->positions = new (uint64_t, s->n_resolving);
         if (!s->positions) {
                 subscription_fail(s, -ENOMEM, "out of memory");
                 return;
@@ -559,11 +574,8 @@ static void subscription_on_positions(struct subscription *s, const Drmq__Proto_
         subscription_ask_offsets(s);
 }
 
-static uint64_t subscription_first_offset(const struct subscription *s,
-                                          size_t i,
-                                          uint64_t begin,
-                                          uint64_t end,
-                                          uint64_t at_time) {
+static uint64_t subscription_first_offset(
+        const struct subscription *s, size_t i, uint64_t begin, uint64_t end, uint64_t at_time) {
         if (s->was_read) /* added later: nothing of it is missed */
                 return begin;
 
@@ -598,8 +610,9 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
                 if (code != DRMQ_ERROR_NONE) {
                         subscription_fail(s,
                                           drmq_error_to_errno(code),
-                                          a->error->text && a->error->text[0] ? a->error->text
-                                                                              : drmq_error_text(code));
+                                          a->error->text && a->error->text[0]
+                                                  ? a->error->text
+                                                  : drmq_error_text(code));
                         return;
                 }
                 if (a->partition_id != s->resolving[i / n_each]->id ||
@@ -613,7 +626,8 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
                 Drmq__Proto__OffsetAnswer *const *a = m->answer + i * n_each;
                 struct source *source = s->resolving[i];
                 uint64_t begin = a[0]->offset, end = a[1]->offset;
-                uint64_t first = subscription_first_offset(s, i, begin, end, n_each > 2 ? a[2]->offset : 0);
+                uint64_t first =
+                        subscription_first_offset(s, i, begin, end, n_each > 2 ? a[2]->offset : 0);
 
                 source->is_resolved = true;
                 source->has_end = s->consumer->config.stop_at_end;
@@ -744,8 +758,8 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
                 source_fail(s,
                             -ERANGE,
                             UINT64_MAX,
-                            "%s/%" PRIu32 ": offset %" PRIu64 " is outside of what is there (%" PRIu64
-                            " to %" PRIu64 ")",
+                            "%s/%" PRIu32 ": offset %" PRIu64
+                            " is outside of what is there (%" PRIu64 " to %" PRIu64 ")",
                             s->subscription->topic,
                             s->number,
                             s->fetch_offset,
@@ -759,7 +773,8 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
                                     -EIO,
                                     p->next_good_offset,
                                     "%s/%" PRIu32 ": what is stored at offset %" PRIu64
-                                    " is damaged; messages %" PRIu64 " to %" PRIu64 " cannot be read",
+                                    " is damaged; messages %" PRIu64 " to %" PRIu64
+                                    " cannot be read",
                                     s->subscription->topic,
                                     s->number,
                                     s->fetch_offset,
@@ -783,7 +798,8 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
                             "%s/%" PRIu32 ": %s",
                             s->subscription->topic,
                             s->number,
-                            p->error->text && p->error->text[0] ? p->error->text : drmq_error_text(code));
+                            p->error->text && p->error->text[0] ? p->error->text
+                                                                : drmq_error_text(code));
         }
 }
 
@@ -817,14 +833,13 @@ static int fetch_take_batches(struct fetch *f, const struct frame *answer) {
                         return -EPROTO;
                 s = fetch_source(f, le64_get(rows[i].partition_id), &at);
                 if (s && s->error == 0 && !s->has_ended) {
-                        r = source_take_batch(
-                                s,
-                                &rows[i],
-                                (struct slice) {
-                                        .buf = answer->body.buf,
-                                        .data = answer->body.data + pos,
-                                        .size = n_bytes,
-                                });
+                        r = source_take_batch(s,
+                                              &rows[i],
+                                              (struct slice){
+                                                      .buf = answer->body.buf,
+                                                      .data = answer->body.data + pos,
+                                                      .size = n_bytes,
+                                              });
                         if (r < 0)
                                 return r;
                 }
@@ -888,7 +903,8 @@ static void fetch_free(struct fetch *f) {
         mem_free(f);
 }
 
-static void on_fetch_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
+static void
+on_fetch_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
         struct fetch *f = userdata;
         struct consumer *k = f->consumer;
 
@@ -910,8 +926,8 @@ static void on_fetch_done(struct session_request *q, int r, const struct frame *
 static bool source_has_room(const struct source *s) {
         const struct consumer *k = s->subscription->consumer;
 
-        return list_is_empty(&s->chunks) ||
-               (s->buffered_bytes < PREFETCH * k->config.fetch_bytes && k->buffered_bytes < k->config.buffer_bytes);
+        return list_is_empty(&s->chunks) || (s->buffered_bytes < PREFETCH * k->config.fetch_bytes &&
+                                             k->buffered_bytes < k->config.buffer_bytes);
 }
 
 static int fetch_send(struct fetch *f) {
@@ -925,7 +941,7 @@ static int fetch_send(struct fetch *f) {
                 return -ENOMEM;
 
         for (size_t i = 0; i < f->n; i++)
-                wants[i] = (struct fetch_want) {
+                wants[i] = (struct fetch_want){
                         .partition_id = le64_of(f->sources[i]->id),
                         .offset = le64_of(f->sources[i]->fetch_offset),
                 };
@@ -963,7 +979,7 @@ static void consumer_pump(struct consumer *k) {
 
         f = mem_alloc(sizeof(struct fetch) + n * sizeof(f->sources[0]));
         if (f) {
-                *f = (struct fetch) {
+                *f = (struct fetch){
                         .request = { .on_done = on_fetch_done, .userdata = f },
                         .consumer = k,
                 };
@@ -1008,7 +1024,8 @@ static void on_consumer_event(struct session_watch *w, enum session_event event,
 
 /* ---- The face ---- */
 
-static void on_commit(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata);
+static void
+on_commit(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata);
 
 int consumer_new(struct session *s, const struct consumer_config *config, struct consumer **ret) {
         struct consumer *k;
@@ -1017,8 +1034,8 @@ int consumer_new(struct session *s, const struct consumer_config *config, struct
         assert(config);
         assert(ret);
 
-        if (config->fetch_bytes < 4096 || config->fetch_bytes > REQUEST_BYTES_MAX || config->timeout_usec == 0 ||
-            (config->group && !group_name_is_valid(config->group)))
+        if (config->fetch_bytes < 4096 || config->fetch_bytes > REQUEST_BYTES_MAX ||
+            config->timeout_usec == 0 || (config->group && !group_name_is_valid(config->group)))
                 return -EINVAL;
 
         k = new0(struct consumer, 1);
@@ -1045,9 +1062,9 @@ int consumer_new(struct session *s, const struct consumer_config *config, struct
         list_init(&k->taken);
         list_init(&k->spent);
         list_init(&k->fetches);
-        k->delay_timer = (struct io_timer) { .on_timer = on_delay, .userdata = k };
+        k->delay_timer = (struct io_timer){ .on_timer = on_delay, .userdata = k };
         call_init(&k->commit, on_commit, k);
-        k->watch = (struct session_watch) { .on_event = on_consumer_event, .userdata = k };
+        k->watch = (struct session_watch){ .on_event = on_consumer_event, .userdata = k };
         session_watch_add(s, &k->watch);
 
         *ret = k;
@@ -1130,7 +1147,7 @@ int consumer_subscribe(struct consumer *k,
         s->consumer = k;
         list_init(&s->link);
         call_init(&s->call, on_subscription_call, s);
-        s->timer = (struct io_timer) { .on_timer = on_subscription_timer, .userdata = s };
+        s->timer = (struct io_timer){ .on_timer = on_subscription_timer, .userdata = s };
         s->from = from;
         s->value = value;
         s->n_wanted = n;
@@ -1279,7 +1296,7 @@ static int chunk_take(struct chunk *c, size_t n_max) {
                 n++;
         }
         if (r > 0 && c->iterator.n_left == 0)
-                r = batch_iterator_next(&c->iterator, &(struct record) { 0 });
+                r = batch_iterator_next(&c->iterator, &(struct record){ 0 });
 
         s->position = position;
         k->n_messages = n;
@@ -1321,14 +1338,15 @@ int consumer_take(struct consumer *k, size_t n_max) {
                         source_fail(s,
                                     r == -EOPNOTSUPP ? r : -EIO,
                                     next,
-                                    "%s/%" PRIu32 ": the batch with messages %" PRIu64 " to %" PRIu64 " %s",
+                                    "%s/%" PRIu32 ": the batch with messages %" PRIu64
+                                    " to %" PRIu64 " %s",
                                     s->subscription->topic,
                                     s->number,
                                     (uint64_t) c->view.base_offset,
                                     next - 1,
-                                    r == -EOPNOTSUPP     ? "uses a compression that is not known here"
-                                            : r == -EMSGSIZE ? "is too large when decompressed"
-                                                             : "cannot be decoded");
+                                    r == -EOPNOTSUPP ? "uses a compression that is not known here"
+                                    : r == -EMSGSIZE ? "is too large when decompressed"
+                                                     : "cannot be decoded");
                         continue;
                 }
 
@@ -1382,7 +1400,10 @@ bool consumer_is_at_end(const struct consumer *k) {
         return true;
 }
 
-int consumer_position(const struct consumer *k, const char *topic, uint32_t partition, uint64_t *ret) {
+int consumer_position(const struct consumer *k,
+                      const char *topic,
+                      uint32_t partition,
+                      uint64_t *ret) {
         const struct source *s = source_find(k, topic, partition);
 
         if (!s || !s->is_resolved)
@@ -1398,7 +1419,8 @@ const char *consumer_error(const struct consumer *k) {
 
 /* ---- Commit ---- */
 
-static void on_commit(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
+static void
+on_commit(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
         const Drmq__Proto__PositionCommitResponse *m = (const void *) answer;
         struct consumer *k = userdata;
 
@@ -1424,8 +1446,8 @@ static void on_commit(struct call *c, int r, const char *text, const ProtobufCMe
 static int consumer_send_commit(struct consumer *k) {
         Drmq__Proto__PositionCommitRequest m = DRMQ__PROTO__POSITION_COMMIT_REQUEST__INIT;
         size_t n = k->n_committing;
-        _cleanup_(mem_freep) Drmq__Proto__Position *positions = new(Drmq__Proto__Position, n);
-        _cleanup_(mem_freep) Drmq__Proto__Position **pointers = new(Drmq__Proto__Position *, n);
+        _cleanup_(mem_freep) Drmq__Proto__Position *positions = new (Drmq__Proto__Position, n);
+        _cleanup_(mem_freep) Drmq__Proto__Position **pointers = new (Drmq__Proto__Position *, n);
         int r;
 
         if (!positions || !pointers)
@@ -1466,8 +1488,8 @@ static int consumer_begin_commit(struct consumer *k) {
 }
 
 static int consumer_reserve_commit(struct consumer *k, size_t n) {
-        k->committing = new(struct source *, n);
-        k->commit_offsets = new(uint64_t, n);
+        k->committing = new (struct source *, n);
+        k->commit_offsets = new (uint64_t, n);
         if (k->committing && k->commit_offsets)
                 return 0;
 
@@ -1506,7 +1528,10 @@ int consumer_commit(struct consumer *k, bool all) {
         return r;
 }
 
-int consumer_commit_offset(struct consumer *k, const char *topic, uint32_t partition, uint64_t offset) {
+int consumer_commit_offset(struct consumer *k,
+                           const char *topic,
+                           uint32_t partition,
+                           uint64_t offset) {
         struct source *s;
         int r;
 

@@ -44,7 +44,7 @@ struct consumer_config {
 };
 
 #define CONSUMER_CONFIG_DEFAULT                                                                    \
-        ((struct consumer_config) {                                                                \
+        ((struct consumer_config){                                                                 \
                 .fetch_bytes = 1 << 20,                                                            \
                 .buffer_bytes = 8 << 20,                                                           \
                 .timeout_usec = 30 * USEC_PER_SEC,                                                 \
@@ -101,7 +101,10 @@ bool consumer_has_released(const struct consumer *k);
 /* With stop_at_end: all partitions have been read up to their end. */
 bool consumer_is_at_end(const struct consumer *k);
 /* The next offset to be handed out. -ENOENT not subscribed. */
-int consumer_position(const struct consumer *k, const char *topic, uint32_t partition, uint64_t *ret);
+int consumer_position(const struct consumer *k,
+                      const char *topic,
+                      uint32_t partition,
+                      uint64_t *ret);
 const char *consumer_error(const struct consumer *k);
 
 /**
@@ -113,6 +116,9 @@ const char *consumer_error(const struct consumer *k);
  */
 int consumer_commit(struct consumer *k, bool all);
 /* As consumer_commit(), one position, which is given. -ENOENT not subscribed. */
-int consumer_commit_offset(struct consumer *k, const char *topic, uint32_t partition, uint64_t offset);
+int consumer_commit_offset(struct consumer *k,
+                           const char *topic,
+                           uint32_t partition,
+                           uint64_t offset);
 /* Return: 0 done; -EAGAIN under way; the error, in words consumer_error(). */
 int consumer_commit_result(struct consumer *k);

@@ -256,7 +256,7 @@ static void lane_deliver(struct lane *lane) {
                         p->sums.n_bytes_acknowledged += b->n_bytes;
                 }
 
-                d = (struct producer_delivery) {
+                d = (struct producer_delivery){
                         .topic = lane->route->name,
                         .partition = lane->number,
                         .base_offset = b->base_offset,
@@ -333,11 +333,12 @@ static void batch_fail_alone(struct pending_batch *b, int error, const char *tex
         lane->n_ended++;
         b->error = error;
         slice_done(&b->bytes);
-        b->text = mem_asprintf("%s/%" PRIu32 ": %s%s",
-                               lane->route->name,
-                               lane->number,
-                               text,
-                               was_in_doubt ? "; these messages may be in the log all the same" : "");
+        b->text =
+                mem_asprintf("%s/%" PRIu32 ": %s%s",
+                             lane->route->name,
+                             lane->number,
+                             text,
+                             was_in_doubt ? "; these messages may be in the log all the same" : "");
 }
 
 /* To be followed by lane_settle(); for an atomic producer by producer_settle_all(). */
@@ -410,14 +411,18 @@ static void batch_relabel(struct pending_batch *b, int64_t producer_id, int32_t 
 static void lane_relabel(struct lane *lane) {
         LIST_FOREACH(&lane->batches, b, struct pending_batch, link)
                 if (b->state == BATCH_READY && b->in_doubt)
-                        batch_fail(b, -EILSEQ, "a batch before it failed, and it cannot be sent under another id");
+                        batch_fail(
+                                b,
+                                -EILSEQ,
+                                "a batch before it failed, and it cannot be sent under another id");
 
         lane->needs_id = false;
         lane_renew_id(lane);
         LIST_FOREACH(&lane->batches, b, struct pending_batch, link)
                 if (b->state == BATCH_READY) {
                         batch_relabel(b, lane->producer_id, lane->next_sequence);
-                        lane->next_sequence = sequence_add(lane->next_sequence, (int32_t) b->n_messages);
+                        lane->next_sequence =
+                                sequence_add(lane->next_sequence, (int32_t) b->n_messages);
                 }
 }
 
@@ -560,7 +565,8 @@ static int route_set_lanes(struct route *route, const Drmq__Proto__Topic *topic)
                 if (i < n && !lanes[i])
                         lanes[i] = route->lanes[i];
                 else
-                        lane_dismiss(route->lanes[i], -ENOENT, "the topic was deleted, and made anew");
+                        lane_dismiss(
+                                route->lanes[i], -ENOENT, "the topic was deleted, and made anew");
         route_drop_lanes(route);
         route->only_lane = lanes[0];
         if (n == 1)
@@ -575,7 +581,8 @@ static int route_set_lanes(struct route *route, const Drmq__Proto__Topic *topic)
         return 0;
 }
 
-static void on_metadata(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
+static void on_metadata(
+        struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
         const Drmq__Proto__MetadataResponse *m = (const void *) answer;
         struct route *route = userdata;
         struct producer *p = route->producer;
@@ -604,7 +611,7 @@ static void on_metadata(struct call *c, int r, const char *text, const ProtobufC
                         route_fail(route,
                                    drmq_error_to_errno(code),
                                    !is_fresh && code == DRMQ_ERROR_UNKNOWN_TOPIC ? "it was deleted"
-                                           : topic->error->text && topic->error->text[0]
+                                   : topic->error->text && topic->error->text[0]
                                            ? topic->error->text
                                            : drmq_error_text(code));
         } else if (topic->n_partition == 0 || topic->n_partition > UINT32_MAX / 2)
@@ -612,7 +619,10 @@ static void on_metadata(struct call *c, int r, const char *text, const ProtobufC
         else {
                 r = route_set_lanes(route, topic);
                 if (r < 0 && is_fresh)
-                        route_fail(route, r, r == -ENOMEM ? "out of memory" : "the node's answer makes no sense");
+                        route_fail(route,
+                                   r,
+                                   r == -ENOMEM ? "out of memory"
+                                                : "the node's answer makes no sense");
         }
         route_drop_call(route);
         producer_pump(p);
@@ -628,7 +638,7 @@ static int route_ask(struct route *route, bool create) {
         if (route->call)
                 return 0;
 
-        route->call = new(struct call, 1);
+        route->call = new (struct call, 1);
         if (!route->call)
                 return -ENOMEM;
 
@@ -704,7 +714,7 @@ static int route_get(struct producer *p, const char *name, struct route **ret) {
                 return -ENOMEM;
         route->producer = p;
         memcpy(route->name, name, strlen(name) + 1);
-        *slot = (struct route_slot) { .hash = hash, .route = route };
+        *slot = (struct route_slot){ .hash = hash, .route = route };
         p->n_routes++;
         *ret = route;
         return 0;
@@ -790,8 +800,11 @@ static int lane_open(struct lane *lane) {
                         return r;
                 }
         }
-        if (!heap_node_is_linked(&p->expiry_timer.node) && p->config.timeout_usec != USEC_INFINITY) {
-                r = io_timer_set(p->io, &p->expiry_timer, usec_add(now, MIN(EXPIRY_PERIOD_USEC, p->config.timeout_usec)));
+        if (!heap_node_is_linked(&p->expiry_timer.node) &&
+            p->config.timeout_usec != USEC_INFINITY) {
+                r = io_timer_set(p->io,
+                                 &p->expiry_timer,
+                                 usec_add(now, MIN(EXPIRY_PERIOD_USEC, p->config.timeout_usec)));
                 if (r < 0) {
                         mem_free(b);
                         return r;
@@ -854,7 +867,8 @@ static bool code_is_success(uint32_t code) {
 }
 
 static bool code_leaves_doubt(uint32_t code) {
-        return code == DRMQ_ERROR_TIMED_OUT || code == DRMQ_ERROR_NOT_LEADER || code == DRMQ_ERROR_STOPPING;
+        return code == DRMQ_ERROR_TIMED_OUT || code == DRMQ_ERROR_NOT_LEADER ||
+               code == DRMQ_ERROR_STOPPING;
 }
 
 /* It was refused, and would be again. What was refused is not in the log, unless an earlier attempt put it there. */
@@ -865,7 +879,8 @@ static void batch_on_refusal(struct pending_batch *b, uint32_t code, const char 
         if (b->lane->route->producer->config.is_atomic) {
                 for (size_t i = 0; i < t->n; i++)
                         if (t->batches[i])
-                                batch_return(t->batches[i], /* in_doubt= */ false); /* refused with it */
+                                batch_return(t->batches[i],
+                                             /* in_doubt= */ false); /* refused with it */
         } else
                 batch_return(b, /* in_doubt= */ false);
         b->in_doubt = in_doubt;
@@ -873,7 +888,8 @@ static void batch_on_refusal(struct pending_batch *b, uint32_t code, const char 
 }
 
 /* What the node says of a batch. @text may be empty. To be followed by lane_settle(). */
-static void batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t base_offset, const char *text) {
+static void
+batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t base_offset, const char *text) {
         struct lane *lane = b->lane;
         struct producer *p = lane->route->producer;
 
@@ -893,7 +909,8 @@ static void batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t bas
 
                 if (!is_first || !b->in_doubt) {
                         batch_return(b, /* in_doubt= */ false);
-                        lane->needs_id = lane->needs_id || is_first; /* else the one before it came back too */
+                        lane->needs_id = lane->needs_id ||
+                                         is_first; /* else the one before it came back too */
                         return;
                 }
         }
@@ -905,7 +922,8 @@ static void batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t bas
                 batch_return(b, code_leaves_doubt(code));
                 lane_delay(lane);
                 if (code == DRMQ_ERROR_UNKNOWN_PARTITION)
-                        (void) route_ask(lane->route, /* create= */ false); /* else after the next answer */
+                        (void) route_ask(lane->route,
+                                         /* create= */ false); /* else after the next answer */
                 return;
         }
 
@@ -988,7 +1006,8 @@ static void transfer_end(struct transfer *t, int r, const struct frame *answer) 
         } else if (r < 0 || (code == DRMQ_ERROR_NONE && !transfer_rows_fit(t, &answer->table))) {
                 for (size_t i = 0; i < t->n; i++)
                         if (t->batches[i])
-                                batch_fail(t->batches[i], -EPROTO, "the node's answer makes no sense");
+                                batch_fail(
+                                        t->batches[i], -EPROTO, "the node's answer makes no sense");
                 return;
         }
 
@@ -1001,7 +1020,8 @@ static void transfer_end(struct transfer *t, int r, const struct frame *answer) 
                         batch_on_answer(t->batches[i], code, /* base_offset= */ 0, text);
 }
 
-static void on_transfer_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
+static void
+on_transfer_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
         struct transfer *t = userdata;
         struct producer *p = t->producer;
         size_t n_touched = 0;
@@ -1038,7 +1058,8 @@ static int producer_gather(struct producer *p) {
         int r = 0;
 
         list_init(&later);
-        while (n < TRANSFER_BATCHES_MAX && (n_bytes < PRODUCER_REQUEST_BYTES || p->config.is_atomic)) {
+        while (n < TRANSFER_BATCHES_MAX &&
+               (n_bytes < PRODUCER_REQUEST_BYTES || p->config.is_atomic)) {
                 struct lane *lane = list_first(&p->ready, struct lane, in_queue);
                 struct pending_batch *b;
 
@@ -1051,7 +1072,8 @@ static int producer_gather(struct producer *p) {
                                 break;
                 }
                 b = lane_next_batch(lane);
-                if (n > 0 && n_bytes + b->bytes.size + (n + 1) * sizeof(struct produce_slice) > BATCH_BYTES_LIMIT)
+                if (n > 0 && n_bytes + b->bytes.size + (n + 1) * sizeof(struct produce_slice) >
+                                     BATCH_BYTES_LIMIT)
                         break;
                 if (!grow(p->gathered, p->n_gathered_allocated, n + 1)) {
                         r = -ENOMEM;
@@ -1090,7 +1112,7 @@ static int producer_fill(struct producer *p, size_t n, struct slice *ret_small) 
         for (size_t i = 0; i < n; i++) {
                 const struct pending_batch *b = p->gathered[i];
 
-                p->rows[i] = (struct produce_slice) {
+                p->rows[i] = (struct produce_slice){
                         .partition_id = le64_of(b->lane->id),
                         .batch_bytes = le32_of((uint32_t) b->bytes.size),
                 };
@@ -1102,13 +1124,14 @@ static int producer_fill(struct producer *p, size_t n, struct slice *ret_small) 
                 /* A run of small ones is one slice. */
                 memcpy(small->data + at, b->bytes.data, b->bytes.size);
                 if (run == 0)
-                        p->slices[n_slices++] = (struct slice) { .buf = small, .data = small->data + at };
+                        p->slices[n_slices++] =
+                                (struct slice){ .buf = small, .data = small->data + at };
                 run += b->bytes.size;
                 p->slices[n_slices - 1].size = run;
                 at += b->bytes.size;
         }
 
-        *ret_small = (struct slice) { 0 };
+        *ret_small = (struct slice){ 0 };
         if (small)
                 *ret_small = slice_of(small, small->data, small_bytes);
         return (int) n_slices;
@@ -1142,7 +1165,8 @@ static int producer_send_one(struct producer *p) {
         if (n <= 0)
                 return n;
 
-        t = mem_alloc(sizeof(struct transfer) + (size_t) n * (sizeof(t->batches[0]) + sizeof(t->touched[0])));
+        t = mem_alloc(sizeof(struct transfer) +
+                      (size_t) n * (sizeof(t->batches[0]) + sizeof(t->touched[0])));
         if (!t)
                 return -ENOMEM;
         n_slices = producer_fill(p, (size_t) n, &small);
@@ -1151,7 +1175,7 @@ static int producer_send_one(struct producer *p) {
                 return n_slices;
         }
 
-        *t = (struct transfer) {
+        *t = (struct transfer){
                 .request = { .on_done = on_transfer_done, .userdata = t },
                 .producer = p,
                 .n = (size_t) n,
@@ -1208,11 +1232,13 @@ static void producer_pump(struct producer *p) {
         if (p->config.is_atomic && (!p->is_flushing || !list_is_empty(&p->transfers)))
                 return; /* I7 */
 
-        while (r > 0 && session_is_up(p->session) && !session_is_full(p->session) && producer_has_window(p))
+        while (r > 0 && session_is_up(p->session) && !session_is_full(p->session) &&
+               producer_has_window(p))
                 r = producer_send_one(p);
 
         if (r < 0 && !heap_node_is_linked(&p->retry_timer.node))
-                (void) io_timer_set(p->io, &p->retry_timer, usec_add(io_now(p->io), SESSION_BACKOFF_MIN_USEC));
+                (void) io_timer_set(
+                        p->io, &p->retry_timer, usec_add(io_now(p->io), SESSION_BACKOFF_MIN_USEC));
 }
 
 static void producer_end_delay(struct producer *p) {
@@ -1260,7 +1286,8 @@ static void on_expiry(struct io_timer *t, void *userdata) {
                                 batch_expire(b);
                                 has_expired = true;
                         }
-                if (lane->open && now >= lane->open->deadline_usec && (!p->config.is_atomic || p->is_flushing)) {
+                if (lane->open && now >= lane->open->deadline_usec &&
+                    (!p->config.is_atomic || p->is_flushing)) {
                         batch_expire(lane->open);
                         has_expired = true;
                 }
@@ -1275,7 +1302,9 @@ static void on_expiry(struct io_timer *t, void *userdata) {
 
         if (producer_n_pending(p) > 0)
                 /* Without memory: with the next batch. */
-                (void) io_timer_set(p->io, &p->expiry_timer, usec_add(now, MIN(EXPIRY_PERIOD_USEC, p->config.timeout_usec)));
+                (void) io_timer_set(p->io,
+                                    &p->expiry_timer,
+                                    usec_add(now, MIN(EXPIRY_PERIOD_USEC, p->config.timeout_usec)));
         producer_pump(p);
 }
 
@@ -1297,8 +1326,8 @@ static void on_producer_event(struct session_watch *w, enum session_event event,
 }
 
 static bool config_is_valid(const struct producer_config *c) {
-        return c->batch_bytes >= 1024 && c->batch_bytes <= MESSAGE_BYTES_MAX && c->buffer_bytes > 0 &&
-               c->timeout_usec > 0 && codec_is_known(c->codec) &&
+        return c->batch_bytes >= 1024 && c->batch_bytes <= MESSAGE_BYTES_MAX &&
+               c->buffer_bytes > 0 && c->timeout_usec > 0 && codec_is_known(c->codec) &&
                (c->codec == CODEC_NONE || codec_level_is_valid(c->codec, c->level)) &&
                (c->partitioner != PRODUCER_CALLBACK || c->pick);
 }
@@ -1323,17 +1352,17 @@ int producer_new(struct session *s, const struct producer_config *config, struct
         if (p->config.acks == PRODUCER_ACKS_NONE)
                 p->config.is_idempotent = false;
         p->in_flight_max = p->config.acks == PRODUCER_ACKS_NONE ? UINT32_MAX
-                : p->config.is_idempotent                       ? PRODUCER_IN_FLIGHT_MAX
+                           : p->config.is_idempotent            ? PRODUCER_IN_FLIGHT_MAX
                                                                 : 1;
-        p->watch = (struct session_watch) { .on_event = on_producer_event, .userdata = p };
+        p->watch = (struct session_watch){ .on_event = on_producer_event, .userdata = p };
         list_init(&p->lanes);
         list_init(&p->open);
         list_init(&p->ready);
         list_init(&p->delayed);
         list_init(&p->transfers);
-        p->linger_timer = (struct io_timer) { .on_timer = on_linger, .userdata = p };
-        p->retry_timer = (struct io_timer) { .on_timer = on_retry, .userdata = p };
-        p->expiry_timer = (struct io_timer) { .on_timer = on_expiry, .userdata = p };
+        p->linger_timer = (struct io_timer){ .on_timer = on_linger, .userdata = p };
+        p->retry_timer = (struct io_timer){ .on_timer = on_retry, .userdata = p };
+        p->expiry_timer = (struct io_timer){ .on_timer = on_expiry, .userdata = p };
         p->backoff_usec = SESSION_BACKOFF_MIN_USEC;
         p->producer_id = producer_new_id(p);
         if (p->config.codec != CODEC_NONE) {
@@ -1381,7 +1410,8 @@ static int producer_pick(struct route *route, const struct producer_message *m, 
         if (i != PRODUCER_PARTITION_ANY) {
                 if (i >= route->n_lanes) {
                         producer_say(p,
-                                     "topic \"%s\" has no partition %" PRIu32 " (it has %" PRIu32 ")",
+                                     "topic \"%s\" has no partition %" PRIu32 " (it has %" PRIu32
+                                     ")",
                                      route->name,
                                      i,
                                      route->n_lanes);
@@ -1390,7 +1420,10 @@ static int producer_pick(struct route *route, const struct producer_message *m, 
         } else if (p->config.partitioner == PRODUCER_CALLBACK) {
                 i = p->config.pick(p->config.pick_userdata, m->key, m->key_size, route->n_lanes);
                 if (i >= route->n_lanes) {
-                        producer_say(p, "the partitioner gave partition %" PRIu32 " of %" PRIu32, i, route->n_lanes);
+                        producer_say(p,
+                                     "the partitioner gave partition %" PRIu32 " of %" PRIu32,
+                                     i,
+                                     route->n_lanes);
                         return -ENXIO;
                 }
         } else if (!m->key || p->config.partitioner == PRODUCER_ROUND_ROBIN)
@@ -1415,7 +1448,8 @@ static uint64_t message_bytes(const struct producer_message *m) {
 }
 
 /* Whether an atomic request has room for so much more. */
-static bool producer_fits_atomic(const struct producer *p, const struct producer_message *m, uint64_t n_bytes) {
+static bool
+producer_fits_atomic(const struct producer *p, const struct producer_message *m, uint64_t n_bytes) {
         return p->charged_bytes + n_bytes + RECORD_OVERHEAD_BYTES_MAX + m->n_headers * 10 +
                        (p->n_open + 1) * (sizeof(struct produce_slice) + BATCH_HEADER_BYTES) <=
                BATCH_BYTES_LIMIT;
@@ -1435,15 +1469,15 @@ static int lane_append(struct lane *lane, const struct producer_message *m, uint
                 b = lane->open;
         }
         r = p->config.has_tags && !grow(b->tags, b->n_tags_allocated, (size_t) n + 1)
-                ? -ENOMEM
-                : builder_append(&lane->builder,
-                                 m->key,
-                                 m->key_size,
-                                 m->value,
-                                 m->value_size,
-                                 m->headers,
-                                 m->n_headers,
-                                 m->timestamp_ms);
+                    ? -ENOMEM
+                    : builder_append(&lane->builder,
+                                     m->key,
+                                     m->key_size,
+                                     m->value,
+                                     m->value_size,
+                                     m->headers,
+                                     m->n_headers,
+                                     m->timestamp_ms);
         if (r < 0) {
                 if (n == 0) {
                         batch_close(b);
@@ -1493,7 +1527,9 @@ int producer_append(struct producer *p, const struct producer_message *m) {
                 if (p->unit_error < 0)
                         return p->unit_error;
                 if (!producer_fits_atomic(p, m, n_bytes)) {
-                        producer_say(p, "more than an atomic request can hold (%u bytes)", (unsigned) REQUEST_BYTES_MAX);
+                        producer_say(p,
+                                     "more than an atomic request can hold (%u bytes)",
+                                     (unsigned) REQUEST_BYTES_MAX);
                         return -EMSGSIZE;
                 }
         } else if (p->charged_bytes >= p->config.buffer_bytes) {
@@ -1525,10 +1561,15 @@ int producer_append(struct producer *p, const struct producer_message *m) {
         }
         if (r < 0) {
                 if (r == -EMSGSIZE || r == -ENOBUFS) {
-                        producer_say(p, "a message of %" PRIu64 " bytes does not fit into a request", n_bytes);
+                        producer_say(p,
+                                     "a message of %" PRIu64 " bytes does not fit into a request",
+                                     n_bytes);
                         r = -EMSGSIZE;
                 } else
-                        producer_say(p, "%s", r == -ENOMEM ? "out of memory" : "the message cannot be encoded");
+                        producer_say(p,
+                                     "%s",
+                                     r == -ENOMEM ? "out of memory"
+                                                  : "the message cannot be encoded");
                 return r;
         }
 

@@ -71,8 +71,8 @@ struct producer_config {
         int level;
         usec_t linger_usec;
         size_t batch_bytes;
-        size_t buffer_bytes;  /* of messages that have not ended */
-        usec_t timeout_usec;  /* from the opening of a batch; USEC_INFINITY: none */
+        size_t buffer_bytes; /* of messages that have not ended */
+        usec_t timeout_usec; /* from the opening of a batch; USEC_INFINITY: none */
         bool is_idempotent;
         bool is_atomic;
         bool has_tags;
@@ -86,7 +86,7 @@ struct producer_config {
 };
 
 #define PRODUCER_CONFIG_DEFAULT                                                                    \
-        ((struct producer_config) {                                                                \
+        ((struct producer_config){                                                                 \
                 .linger_usec = 5 * USEC_PER_MSEC,                                                  \
                 .batch_bytes = 256 * 1024,                                                         \
                 .buffer_bytes = 32 << 20,                                                          \
@@ -100,7 +100,7 @@ struct producer_message {
         uint32_t partition; /* PRODUCER_PARTITION_ANY: by key, or in turn */
         const void *key;    /* NULL: none */
         size_t key_size;
-        const void *value;  /* NULL: none */
+        const void *value; /* NULL: none */
         size_t value_size;
         const struct record_header *headers;
         size_t n_headers;

@@ -20,11 +20,11 @@
 #define IOV_COUNT 64u
 
 enum session_state {
-        SESSION_IDLE,       /* not wanted yet */
+        SESSION_IDLE, /* not wanted yet */
         SESSION_CONNECTING,
-        SESSION_GREETING,   /* the greeting is on its way */
+        SESSION_GREETING, /* the greeting is on its way */
         SESSION_STANDS,
-        SESSION_WAITING,    /* for the next attempt */
+        SESSION_WAITING, /* for the next attempt */
 };
 
 struct session {
@@ -32,11 +32,12 @@ struct session {
         struct bootstrap bootstrap;
         enum session_state state;
         struct io_stream *stream;
-        struct io_timer timer;   /* WAITING: the next attempt; CONNECTING, GREETING: patience; UP: silence */
+        struct io_timer
+                timer; /* WAITING: the next attempt; CONNECTING, GREETING: patience; UP: silence */
         struct frame_reader reader;
         struct frame_queue queue;
-        unsigned wanted;         /* of the stream */
-        bool is_reading;         /* inside on_stream(): it writes when it is done */
+        unsigned wanted; /* of the stream */
+        bool is_reading; /* inside on_stream(): it writes when it is done */
         bool is_full;
         struct map requests;
         struct list unanswered;
@@ -44,7 +45,7 @@ struct session {
         uint64_t written_pos, queued_pos; /* bytes of this connection */
         usec_t heard_usec;
         usec_t backoff_usec;
-        usec_t tried_usec;       /* first attempt of a session that was never up */
+        usec_t tried_usec; /* first attempt of a session that was never up */
         uint64_t n_connections;
         struct list watches;
 };
@@ -176,7 +177,8 @@ static void session_fail_requests(struct session *s) {
                 map_remove(&s->requests, n);
                 list_append(&ended, &q->link);
         }
-        for (struct session_request *q; (q = list_pop(&s->unanswered, struct session_request, link));)
+        for (struct session_request *q;
+             (q = list_pop(&s->unanswered, struct session_request, link));)
                 list_append(&ended, &q->link);
 
         for (struct session_request *q; (q = list_pop(&ended, struct session_request, link));) {
@@ -249,7 +251,8 @@ static int session_write(struct session *s) {
 /* What session_write() brought about. */
 static void session_after_write(struct session *s) {
         for (;;) {
-                struct session_request *q = list_first(&s->unanswered, struct session_request, link);
+                struct session_request *q =
+                        list_first(&s->unanswered, struct session_request, link);
 
                 if (!q || q->end_pos > s->written_pos)
                         break;
@@ -412,6 +415,7 @@ static void session_attempt(struct session *s) {
 
         s->state = SESSION_CONNECTING;
         s->heard_usec = io_now(s->io);
+        frame_reader_expect(&s->reader, GREETING_BYTES);
         session_set_wanted(s, IO_STREAM_READABLE | IO_STREAM_WRITABLE);
         r = io_timer_set(s->io, &s->timer, session_patience(s));
         if (r < 0)
@@ -511,9 +515,14 @@ int session_send(struct session *s,
                 if (!map_first(&s->requests)) {
                         s->heard_usec = io_now(s->io); /* silence counts from here */
                         if (!heap_node_is_linked(&s->timer.node))
-                                (void) io_timer_set(s->io, &s->timer, session_patience(s)); /* else deadlines tell */
+                                (void) io_timer_set(s->io,
+                                                    &s->timer,
+                                                    session_patience(s)); /* else deadlines tell */
                 }
-                r = map_insert(&s->requests, &q->correlation, &q->by_correlation, /* ret_existing= */ NULL);
+                r = map_insert(&s->requests,
+                               &q->correlation,
+                               &q->by_correlation,
+                               /* ret_existing= */ NULL);
                 assert(r == 0);
         } else {
                 q->end_pos = s->queued_pos;
@@ -528,7 +537,10 @@ int session_send(struct session *s,
         if (!s->is_reading && session_write(s) < 0)
                 session_set_wanted(s, IO_STREAM_READABLE | IO_STREAM_WRITABLE);
         else if (!q->has_answer && q->end_pos <= s->written_pos)
-                session_set_wanted(s, IO_STREAM_READABLE | IO_STREAM_WRITABLE); /* completes it soon, from the loop */
+                session_set_wanted(
+                        s,
+                        IO_STREAM_READABLE |
+                                IO_STREAM_WRITABLE); /* completes it soon, from the loop */
         return 0;
 }
 

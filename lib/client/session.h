@@ -55,7 +55,10 @@ struct session_request {
         /* @r: 0, and the answer, which is borrowed until return (keep its slices by slice_ref()); its type is the
          * request's, or FRAME_ERROR. -ECONNRESET the connection broke: it may have been done. With
          * SESSION_NO_ANSWER: 0 and no answer, all of it is with the socket. */
-        void (*on_done)(struct session_request *q, int r, const struct frame *answer, void *userdata);
+        void (*on_done)(struct session_request *q,
+                        int r,
+                        const struct frame *answer,
+                        void *userdata);
         void *userdata;
 
         struct session *session; /* NULL: not under way */

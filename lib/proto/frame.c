@@ -77,7 +77,7 @@ void frame_reader_init(struct frame_reader *r, size_t max_bytes, size_t chunk_by
         assert(max_bytes >= FRAME_PRELUDE_BYTES);
         assert(chunk_bytes >= SPACE_BYTES_MIN);
 
-        *r = (struct frame_reader) { .max_bytes = max_bytes, .chunk_bytes = chunk_bytes };
+        *r = (struct frame_reader){ .max_bytes = max_bytes, .chunk_bytes = chunk_bytes };
 }
 
 void frame_reader_done(struct frame_reader *r) {
@@ -89,9 +89,9 @@ void frame_reader_done(struct frame_reader *r) {
 }
 
 size_t frame_reader_wanted_bytes(const struct frame_reader *r) {
-        return r->plain_bytes == 0 && r->end - r->begin >= sizeof(le32_t) ?
-                       le32_load(r->buf->data + r->begin) :
-                       0;
+        return r->plain_bytes == 0 && r->end - r->begin >= sizeof(le32_t)
+                       ? le32_load(r->buf->data + r->begin)
+                       : 0;
 }
 
 size_t frame_reader_held_bytes(const struct frame_reader *r) {
@@ -142,7 +142,8 @@ int frame_reader_space(struct frame_reader *r, uint8_t **ret, size_t *ret_n) {
 
         /* The frame at hand must fit; where its length is not known, or it is all there and nobody took it, anything
          * beyond does. */
-        if (room < wanted || room - n_unread < (wanted > n_unread ? wanted - n_unread : SPACE_BYTES_MIN)) {
+        if (room < wanted ||
+            room - n_unread < (wanted > n_unread ? wanted - n_unread : SPACE_BYTES_MIN)) {
                 q = reader_move(r, MAX(wanted, n_unread + SPACE_BYTES_MIN));
                 if (q < 0)
                         return q;
@@ -214,7 +215,8 @@ int frame_reader_next(struct frame_reader *r, struct frame *ret) {
         n_header = le32_load(p + 4);
         n_table = le32_load(p + 8);
         flags = le16_load(p + 14);
-        if (n_header > FRAME_HEADER_BYTES_MAX || n_header > rest || n_table > rest - n_header) /* I1 */
+        if (n_header > FRAME_HEADER_BYTES_MAX || n_header > rest ||
+            n_table > rest - n_header) /* I1 */
                 return -EPROTO;
         if (flags & ~FRAME_ANSWER || le32_load(p + 24) != 0)
                 return -EPROTO;
@@ -226,7 +228,7 @@ int frame_reader_next(struct frame_reader *r, struct frame *ret) {
         if (crc != le32_load(p + CRC_POS))
                 return -EBADMSG;
 
-        *ret = (struct frame) {
+        *ret = (struct frame){
                 .type = le16_load(p + 12),
                 .flags = flags,
                 .correlation = le64_load(p + 16),
@@ -291,7 +293,7 @@ static struct queue_item *item_new(size_t n_bytes, size_t n_slices) {
         if (!i)
                 return NULL;
 
-        *i = (struct queue_item) {
+        *i = (struct queue_item){
                 .bytes = (uint8_t *) i + n,
                 .n_bytes = n_bytes,
                 .n_slices = n_slices,
@@ -393,7 +395,7 @@ size_t frame_queue_iovec(const struct frame_queue *q, struct iovec *iov, size_t 
 
                         if (n == n_max)
                                 return n;
-                        iov[n++] = (struct iovec) {
+                        iov[n++] = (struct iovec){
                                 .iov_base = (uint8_t *) p + at_byte,
                                 .iov_len = size - at_byte,
                         };

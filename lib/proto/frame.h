@@ -87,7 +87,7 @@ int greeting_check(const uint8_t p[static GREETING_BYTES]);
  */
 struct frame_reader {
         struct buf *buf;
-        size_t begin;       /* unread bytes: begin..end of buf */
+        size_t begin; /* unread bytes: begin..end of buf */
         size_t end;
         size_t plain_bytes; /* what comes next is no frame: for frame_reader_take() */
         size_t max_bytes;   /* longest frame that is let in */

@@ -66,7 +66,8 @@ static uint64_t varint_read(struct byte_reader *r) {
         return 0;
 }
 
-static bool message_is_sound(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n, unsigned depth) {
+static bool
+message_is_sound(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n, unsigned depth) {
         struct byte_reader r;
 
         if (depth > NESTED_MAX)
@@ -100,7 +101,8 @@ static bool message_is_sound(const ProtobufCMessageDescriptor *d, const uint8_t 
                         f = protobuf_c_message_descriptor_get_field(d, (unsigned) (tag >> 3));
                         if (!q || !f)
                                 break;
-                        if (f->type == PROTOBUF_C_TYPE_STRING && memchr(q, 0, (size_t) length)) /* I2 */
+                        if (f->type == PROTOBUF_C_TYPE_STRING &&
+                            memchr(q, 0, (size_t) length)) /* I2 */
                                 return false;
                         if (f->type == PROTOBUF_C_TYPE_MESSAGE &&
                             !message_is_sound(f->descriptor, q, (size_t) length, depth + 1))
@@ -131,8 +133,10 @@ int message_unpack(const ProtobufCMessageDescriptor *descriptor, struct slice he
                 return -EBADMSG;
 
         arena.left_bytes = MESSAGE_COST_BASE + MESSAGE_COST_MAX * header.size;
-        m = protobuf_c_message_unpack(
-                descriptor, &allocator, header.size, header.size > 0 ? header.data : (const uint8_t *) "");
+        m = protobuf_c_message_unpack(descriptor,
+                                      &allocator,
+                                      header.size,
+                                      header.size > 0 ? header.data : (const uint8_t *) "");
         if (!m)
                 return arena.no_memory ? -ENOMEM : -EBADMSG;
 

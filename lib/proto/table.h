@@ -21,9 +21,9 @@ static_assert(sizeof(struct produce_slice) == 32, "layout");
 
 struct produce_result {
         le64_t partition_id;
-        le64_t base_offset;    /* of the batch's first message, where error is 0 */
+        le64_t base_offset; /* of the batch's first message, where error is 0 */
         le64_t append_time_ms;
-        le32_t error;          /* enum drmq_error; DRMQ_ERROR_DUPLICATE is success: it had been there already */
+        le32_t error; /* enum drmq_error; DRMQ_ERROR_DUPLICATE is success: it had been there already */
         le32_t zero;
 };
 static_assert(sizeof(struct produce_result) == 32, "layout");

@@ -64,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                 at += room;
 
                 while ((k = frame_reader_next(&r, &f)) > 0) {
-                        assert(f.header.size + f.table.size + f.body.size + FRAME_PRELUDE_BYTES <= 65536);
+                        assert(f.header.size + f.table.size + f.body.size + FRAME_PRELUDE_BYTES <=
+                               65536);
                         frame_done(&kept);
                         kept = f;
                         kept_crc = frame_crc(&kept);

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 
         byte_writer_init(&first, 0);
         byte_writer_init(&second, 0);
-        if (message_unpack(d, (struct slice) { .data = data + 1, .size = n - 1 }, &m) < 0)
+        if (message_unpack(d, (struct slice){ .data = data + 1, .size = n - 1 }, &m) < 0)
                 goto end;
 
         /* Bounded memory, whatever the bytes. */
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 
         r = message_pack(m, &first);
         assert(r == 0);
-        r = message_unpack(d, (struct slice) { .data = first.data, .size = first.size }, &again);
+        r = message_unpack(d, (struct slice){ .data = first.data, .size = first.size }, &again);
         if (r < 0)
                 goto end; /* packed it is shorter, and so is what it may cost */
         r = message_pack(again, &second);

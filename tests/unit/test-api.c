@@ -387,8 +387,11 @@ TEST(what_no_broker_can_do_is_said) {
         ASSERT_OK(drmq_consumer_new(c, &k));
         ASSERT_OK(drmq_consumer_set_wait_for_topic(k, false));
         ASSERT_ERROR(drmq_consumer_poll(k, 1, 0), EINVAL);
-        ASSERT_ERROR(drmq_consumer_subscribe(k, "missing", NULL, 0, DRMQ_FROM_BEGINNING, 0), ENOENT);
-        ASSERT_ERROR(drmq_consumer_subscribe(k, "t", (const uint32_t[]) { 9 }, 1, DRMQ_FROM_BEGINNING, 0), ENXIO);
+        ASSERT_ERROR(drmq_consumer_subscribe(k, "missing", NULL, 0, DRMQ_FROM_BEGINNING, 0),
+                     ENOENT);
+        ASSERT_ERROR(
+                drmq_consumer_subscribe(k, "t", (const uint32_t[]){ 9 }, 1, DRMQ_FROM_BEGINNING, 0),
+                ENXIO);
         ASSERT_ERROR(drmq_consumer_commit(k, true), EINVAL);
         ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_OFFSET, 100));
         ASSERT_ERROR(drmq_consumer_poll(k, 1, USEC_PER_SEC), ERANGE);

@@ -39,7 +39,8 @@ static struct node_batch *fill(struct node_partition *p, unsigned n, enum codec 
         builder_init(&b, 1 << 16, 1 << 20);
         for (unsigned i = 0; i < n; i++) {
                 char value[32];
-                size_t size = (size_t) snprintf(value, sizeof(value), "%" PRIu64, p->next_offset + i);
+                size_t size =
+                        (size_t) snprintf(value, sizeof(value), "%" PRIu64, p->next_offset + i);
 
                 ASSERT_OK(builder_append(&b, "key", 3, value, size, NULL, 0, 1000 + i));
         }
@@ -56,8 +57,12 @@ static void fill_many(struct node_partition *p, unsigned n_batches) {
                 (void) fill(p, 1 + i * 7 % 13, CODEC_NONE);
 }
 
-static int run_subscribe(
-        struct run *t, const char *topic, const uint32_t *partitions, size_t n, enum consumer_from from, int64_t value) {
+static int run_subscribe(struct run *t,
+                         const char *topic,
+                         const uint32_t *partitions,
+                         size_t n,
+                         enum consumer_from from,
+                         int64_t value) {
         usec_t limit = sim_world_now(t->scene.world) + 100 * USEC_PER_SEC;
         int r;
 
@@ -92,7 +97,8 @@ static int run_take(struct run *t, size_t n_max, usec_t usec) {
                 int n = consumer_take(t->consumer, n_max);
 
                 if (n < 0) {
-                        (void) snprintf(t->text, sizeof(t->text), "%s", consumer_error(t->consumer));
+                        (void) snprintf(
+                                t->text, sizeof(t->text), "%s", consumer_error(t->consumer));
                         return n;
                 }
                 ASSERT_LE((size_t) n, n_max);
@@ -215,7 +221,8 @@ TEST(an_offset_that_is_not_there_is_an_error_in_words) {
                 ASSERT_ERROR(run_take(&t, 10, USEC_PER_SEC), ERANGE);
                 ASSERT_NOT_NULL(strstr(t.text, "t/0"));
                 ASSERT_NOT_NULL(strstr(t.text, "10 to 100"));
-                ASSERT_ERROR(run_take(&t, 10, USEC_PER_SEC), ERANGE); /* nothing else is there to read */
+                ASSERT_ERROR(run_take(&t, 10, USEC_PER_SEC),
+                             ERANGE); /* nothing else is there to read */
 
                 ASSERT_OK(consumer_seek(t.consumer, "t", 0, 90));
                 t.next[0] = 90;

@@ -27,14 +27,14 @@
 
 enum node_fault {
         FAULT_NONE,
-        FAULT_DROP_BEFORE,  /* the connection breaks, nothing was done */
-        FAULT_DROP_AFTER,   /* it was done, and then the connection breaks */
-        FAULT_BUSY,         /* refused: BUSY for all */
-        FAULT_BUSY_ONE,     /* refused: BUSY for the first batch, the others are judged */
-        FAULT_TIMED_OUT,    /* it was done, and the answer is TIMED_OUT for all */
-        FAULT_CORRUPT_ONE,  /* refused for good: CORRUPT_BATCH for the first batch */
-        FAULT_SILENT,       /* no answer at all */
-        FAULT_NONSENSE,     /* an answer that makes no sense */
+        FAULT_DROP_BEFORE, /* the connection breaks, nothing was done */
+        FAULT_DROP_AFTER,  /* it was done, and then the connection breaks */
+        FAULT_BUSY,        /* refused: BUSY for all */
+        FAULT_BUSY_ONE,    /* refused: BUSY for the first batch, the others are judged */
+        FAULT_TIMED_OUT,   /* it was done, and the answer is TIMED_OUT for all */
+        FAULT_CORRUPT_ONE, /* refused for good: CORRUPT_BATCH for the first batch */
+        FAULT_SILENT,      /* no answer at all */
+        FAULT_NONSENSE,    /* an answer that makes no sense */
         _FAULT_MAX,
 };
 
@@ -52,8 +52,9 @@ struct node_partition {
         uint64_t id;
         struct list batches;
         uint64_t next_offset, first_offset;
-        uint64_t damaged_offset, next_good_offset; /* a fetch of it is refused, where not both are 0 */
-        uint64_t position;                         /* of the one group there is */
+        uint64_t damaged_offset,
+                next_good_offset; /* a fetch of it is refused, where not both are 0 */
+        uint64_t position;        /* of the one group there is */
         bool has_position;
 };
 
@@ -94,7 +95,8 @@ struct node {
         struct io_timer park_timer;
 };
 
-static inline struct node_topic *node_topic_add(struct node *n, const char *name, unsigned n_partitions) {
+static inline struct node_topic *
+node_topic_add(struct node *n, const char *name, unsigned n_partitions) {
         struct node_topic *t = &n->topics[n->n_topics++];
 
         ASSERT_LE(n->n_topics, NODE_TOPICS_MAX);
@@ -145,7 +147,8 @@ static inline struct node_partition *node_partition_find(struct node *n, uint64_
         return NULL;
 }
 
-static inline struct node_batch *node_append(struct node_partition *p, const uint8_t *data, size_t size) {
+static inline struct node_batch *
+node_append(struct node_partition *p, const uint8_t *data, size_t size) {
         struct node_batch *b = calloc(1, sizeof(*b));
         struct batch_view v;
 
@@ -164,8 +167,8 @@ static inline struct node_batch *node_append(struct node_partition *p, const uin
 }
 
 /* The last five of a producer, newest first. */
-static inline enum drmq_error node_judge(
-        const struct node_partition *p, const struct batch_view *v, uint64_t *ret_duplicate) {
+static inline enum drmq_error
+node_judge(const struct node_partition *p, const struct batch_view *v, uint64_t *ret_duplicate) {
         const struct node_batch *newest = NULL;
         unsigned n = 0;
 
@@ -184,8 +187,9 @@ static inline enum drmq_error node_judge(
                         return DRMQ_ERROR_DUPLICATE;
                 }
         }
-        return !newest || v->base_sequence == sequence_add(newest->last_sequence, 1) ? DRMQ_ERROR_NONE
-                                                                                    : DRMQ_ERROR_OUT_OF_SEQUENCE;
+        return !newest || v->base_sequence == sequence_add(newest->last_sequence, 1)
+                       ? DRMQ_ERROR_NONE
+                       : DRMQ_ERROR_OUT_OF_SEQUENCE;
 }
 
 static inline void node_conn_write(struct node_conn *c) {
@@ -198,7 +202,8 @@ static inline void node_conn_write(struct node_conn *c) {
                         break;
                 frame_queue_consume(&c->queue, (size_t) k);
         }
-        io_stream_want(c->stream, IO_STREAM_READABLE | (c->queue.n_bytes > 0 ? IO_STREAM_WRITABLE : 0));
+        io_stream_want(c->stream,
+                       IO_STREAM_READABLE | (c->queue.n_bytes > 0 ? IO_STREAM_WRITABLE : 0));
 }
 
 static inline void node_answer(struct node_conn *c,
@@ -213,8 +218,16 @@ static inline void node_answer(struct node_conn *c,
 
         byte_writer_init(&w, 0);
         ASSERT_OK(message_pack(message, &w));
-        ASSERT_OK(frame_queue_push(
-                &c->queue, type, FRAME_ANSWER, correlation, w.data, w.size, table, table_bytes, body, n_body));
+        ASSERT_OK(frame_queue_push(&c->queue,
+                                   type,
+                                   FRAME_ANSWER,
+                                   correlation,
+                                   w.data,
+                                   w.size,
+                                   table,
+                                   table_bytes,
+                                   body,
+                                   n_body));
         byte_writer_done(&w);
 }
 
@@ -235,7 +248,8 @@ static inline void node_on_metadata(struct node_conn *c, const struct frame *f) 
         struct node_topic *t;
 
         c->node->n_metadata++;
-        ASSERT_OK(message_unpack(&drmq__proto__metadata_request__descriptor, f->header, (void **) &q));
+        ASSERT_OK(message_unpack(
+                &drmq__proto__metadata_request__descriptor, f->header, (void **) &q));
         ASSERT_EQ(q->n_topic, 1);
         t = node_topic_find(c->node, q->topic[0]);
         if (!t && q->create && c->node->auto_create)
@@ -275,7 +289,8 @@ static inline void node_on_produce(struct node_conn *c, const struct frame *f) {
         bool is_refused = false;
 
         ASSERT_GT(n, 0);
-        ASSERT_OK(message_unpack(&drmq__proto__produce_request__descriptor, f->header, (void **) &q));
+        ASSERT_OK(
+                message_unpack(&drmq__proto__produce_request__descriptor, f->header, (void **) &q));
         node->n_produce++;
         node->n_batches_max = MAX(node->n_batches_max, (unsigned) n);
         if (node_fault_is_due(node->produce_fault_at, node->n_faults, node->n_produce))
@@ -292,7 +307,8 @@ static inline void node_on_produce(struct node_conn *c, const struct frame *f) {
                 for (size_t i = 0; i < n; i++) {
                         const uint8_t *data = f->body.data + pos;
                         size_t size = le32_get(rows[i].batch_bytes);
-                        struct node_partition *p = node_partition_find(node, le64_get(rows[i].partition_id));
+                        struct node_partition *p =
+                                node_partition_find(node, le64_get(rows[i].partition_id));
                         uint32_t code = DRMQ_ERROR_NONE;
                         struct batch_view v;
                         uint64_t offset = 0;
@@ -318,17 +334,20 @@ static inline void node_on_produce(struct node_conn *c, const struct frame *f) {
                                 bool all_there = true;
 
                                 for (size_t k = 0; k < n; k++)
-                                        all_there = all_there && le32_get(results[k].error) == DRMQ_ERROR_DUPLICATE;
-                                if (!all_there && (code == DRMQ_ERROR_NONE || code == DRMQ_ERROR_DUPLICATE))
+                                        all_there = all_there && le32_get(results[k].error) ==
+                                                                         DRMQ_ERROR_DUPLICATE;
+                                if (!all_there &&
+                                    (code == DRMQ_ERROR_NONE || code == DRMQ_ERROR_DUPLICATE))
                                         code = DRMQ_ERROR_INVALID_ARGUMENT;
                         } else if (code == DRMQ_ERROR_NONE) {
                                 offset = node_append(p, data, size)->base_offset;
                                 node->n_accepted++;
                         }
-                        results[i] = (struct produce_result) {
+                        results[i] = (struct produce_result){
                                 .partition_id = rows[i].partition_id,
                                 .base_offset = le64_of(offset),
-                                .error = le32_of(fault == FAULT_TIMED_OUT ? DRMQ_ERROR_TIMED_OUT : code),
+                                .error = le32_of(fault == FAULT_TIMED_OUT ? DRMQ_ERROR_TIMED_OUT
+                                                                          : code),
                         };
                 }
         }
@@ -339,14 +358,24 @@ static inline void node_on_produce(struct node_conn *c, const struct frame *f) {
         if (fault == FAULT_DROP_AFTER)
                 c->is_broken = true;
         else if (fault != FAULT_SILENT && q->acks != DRMQ__PROTO__ACKS__ACKS_NONE)
-                node_answer(c, FRAME_PRODUCE, f->correlation, &m, results, n * sizeof(results[0]), NULL, 0);
+                node_answer(c,
+                            FRAME_PRODUCE,
+                            f->correlation,
+                            &m,
+                            results,
+                            n * sizeof(results[0]),
+                            NULL,
+                            0);
         free(results);
         node_wake_parked(node);
 }
 
 /* Return: whether there was anything to say. */
-static inline bool node_try_fetch(
-        struct node_conn *c, uint64_t correlation, const uint8_t *table, size_t table_bytes, bool is_due) {
+static inline bool node_try_fetch(struct node_conn *c,
+                                  uint64_t correlation,
+                                  const uint8_t *table,
+                                  size_t table_bytes,
+                                  bool is_due) {
         const struct fetch_want *wants = (const void *) table;
         size_t n = table_bytes / sizeof(wants[0]), n_slices = 0, n_partitions = 0;
         Drmq__Proto__FetchResponse m = DRMQ__PROTO__FETCH_RESPONSE__INIT;
@@ -359,7 +388,8 @@ static inline bool node_try_fetch(
 
         ASSERT_LE(n, 32);
         for (size_t i = 0; i < n; i++) {
-                struct node_partition *p = node_partition_find(node, le64_get(wants[i].partition_id));
+                struct node_partition *p =
+                        node_partition_find(node, le64_get(wants[i].partition_id));
                 uint64_t offset = le64_get(wants[i].offset);
                 uint32_t code = DRMQ_ERROR_NONE;
 
@@ -397,9 +427,10 @@ static inline bool node_try_fetch(
                             b->base_offset >= p->damaged_offset)
                                 break;
                         if (n_slices == ELEMENTSOF(rows) ||
-                            (node->n_fetch_bytes_max > 0 && n_bytes > 0 && n_bytes + b->size > node->n_fetch_bytes_max))
+                            (node->n_fetch_bytes_max > 0 && n_bytes > 0 &&
+                             n_bytes + b->size > node->n_fetch_bytes_max))
                                 break;
-                        rows[n_slices] = (struct fetch_slice) {
+                        rows[n_slices] = (struct fetch_slice){
                                 .partition_id = wants[i].partition_id,
                                 .base_offset = le64_of(b->base_offset),
                                 .term = le64_of(1),
@@ -418,7 +449,8 @@ static inline bool node_try_fetch(
 
         m.partition = pointers;
         m.n_partition = n_partitions;
-        node_answer(c, FRAME_FETCH, correlation, &m, rows, n_slices * sizeof(rows[0]), body, n_slices);
+        node_answer(
+                c, FRAME_FETCH, correlation, &m, rows, n_slices * sizeof(rows[0]), body, n_slices);
         for (size_t i = 0; i < n_slices; i++)
                 slice_done(&body[i]);
         return true;
@@ -427,7 +459,8 @@ static inline bool node_try_fetch(
 static inline void node_wake_parked(struct node *n) {
         LIST_FOREACH(&n->conns, c, struct node_conn, link)
                 if (c->has_parked && !c->is_broken &&
-                    node_try_fetch(c, c->parked_correlation, c->parked_table, c->parked_bytes, false)) {
+                    node_try_fetch(
+                            c, c->parked_correlation, c->parked_table, c->parked_bytes, false)) {
                         c->has_parked = false;
                         node_conn_write(c);
                 }
@@ -439,7 +472,8 @@ static inline void node_on_park_timer(struct io_timer *t, void *userdata) {
         (void) t;
         LIST_FOREACH(&n->conns, c, struct node_conn, link)
                 if (c->has_parked && !c->is_broken) {
-                        (void) node_try_fetch(c, c->parked_correlation, c->parked_table, c->parked_bytes, true);
+                        (void) node_try_fetch(
+                                c, c->parked_correlation, c->parked_table, c->parked_bytes, true);
                         c->has_parked = false;
                         node_conn_write(c);
                 }
@@ -471,7 +505,8 @@ static inline void node_on_fetch(struct node_conn *c, const struct frame *f) {
                 return;
         ASSERT_LE(f->table.size, sizeof(c->parked_table));
         if (c->has_parked) /* the one before is answered empty: there is only one place */
-                (void) node_try_fetch(c, c->parked_correlation, c->parked_table, c->parked_bytes, true);
+                (void) node_try_fetch(
+                        c, c->parked_correlation, c->parked_table, c->parked_bytes, true);
         memcpy(c->parked_table, f->table.data, f->table.size);
         c->parked_bytes = f->table.size;
         c->parked_correlation = f->correlation;
@@ -486,7 +521,8 @@ static inline void node_on_offsets(struct node_conn *c, const struct frame *f) {
         Drmq__Proto__OffsetsResponse m = DRMQ__PROTO__OFFSETS_RESPONSE__INIT;
         Drmq__Proto__OffsetAnswer answers[32], *pointers[32];
 
-        ASSERT_OK(message_unpack(&drmq__proto__offsets_request__descriptor, f->header, (void **) &q));
+        ASSERT_OK(
+                message_unpack(&drmq__proto__offsets_request__descriptor, f->header, (void **) &q));
         ASSERT_LE(q->n_query, 32);
         for (size_t i = 0; i < q->n_query; i++) {
                 struct node_partition *p = node_partition_find(c->node, q->query[i]->partition_id);
@@ -494,9 +530,11 @@ static inline void node_on_offsets(struct node_conn *c, const struct frame *f) {
                 ASSERT_NOT_NULL(p);
                 drmq__proto__offset_answer__init(&answers[i]);
                 answers[i].partition_id = p->id;
-                answers[i].offset = q->query[i]->kind == DRMQ__PROTO__OFFSET_KIND__OFFSET_BEGINNING ? p->first_offset
-                        : q->query[i]->kind == DRMQ__PROTO__OFFSET_KIND__OFFSET_END         ? p->next_offset
-                                                                                            : p->next_offset / 2;
+                answers[i].offset = q->query[i]->kind == DRMQ__PROTO__OFFSET_KIND__OFFSET_BEGINNING
+                                            ? p->first_offset
+                                    : q->query[i]->kind == DRMQ__PROTO__OFFSET_KIND__OFFSET_END
+                                            ? p->next_offset
+                                            : p->next_offset / 2;
                 pointers[i] = &answers[i];
         }
         m.answer = pointers;
@@ -512,9 +550,12 @@ static inline void node_on_position(struct node_conn *c, const struct frame *f) 
         if (f->type == FRAME_POSITION_COMMIT) {
                 _cleanup_(message_freep) Drmq__Proto__PositionCommitRequest *q = NULL;
 
-                ASSERT_OK(message_unpack(&drmq__proto__position_commit_request__descriptor, f->header, (void **) &q));
+                ASSERT_OK(message_unpack(&drmq__proto__position_commit_request__descriptor,
+                                         f->header,
+                                         (void **) &q));
                 for (size_t i = 0; i < q->n_position; i++) {
-                        struct node_partition *p = node_partition_find(c->node, q->position[i]->partition_id);
+                        struct node_partition *p =
+                                node_partition_find(c->node, q->position[i]->partition_id);
 
                         ASSERT_NOT_NULL(p);
                         p->position = q->position[i]->offset;
@@ -524,7 +565,8 @@ static inline void node_on_position(struct node_conn *c, const struct frame *f) 
         } else {
                 _cleanup_(message_freep) Drmq__Proto__PositionFetchRequest *q = NULL;
 
-                ASSERT_OK(message_unpack(&drmq__proto__position_fetch_request__descriptor, f->header, (void **) &q));
+                ASSERT_OK(message_unpack(
+                        &drmq__proto__position_fetch_request__descriptor, f->header, (void **) &q));
                 for (size_t i = 0; i < q->n_partition_id; i++) {
                         struct node_partition *p = node_partition_find(c->node, q->partition_id[i]);
 
@@ -590,7 +632,8 @@ static inline void node_on_stream(struct io_stream *s, unsigned events, void *us
                 frame_reader_commit(&c->reader, (size_t) k);
                 if (c->node->is_deaf)
                         continue;
-                if (!c->has_greeted && frame_reader_take(&c->reader, greeting, sizeof(greeting)) > 0) {
+                if (!c->has_greeted &&
+                    frame_reader_take(&c->reader, greeting, sizeof(greeting)) > 0) {
                         ASSERT_EQ(greeting_answer(greeting, reply), PROTOCOL_VERSION);
                         ASSERT_OK(frame_queue_bytes(&c->queue, reply, sizeof(reply)));
                         c->has_greeted = true;
@@ -634,7 +677,7 @@ static inline void node_begin(struct node *n, struct sim_world *w) {
         n->n_faults = 1;
         n->auto_create = true;
         list_init(&n->conns);
-        n->park_timer = (struct io_timer) { .on_timer = node_on_park_timer, .userdata = n };
+        n->park_timer = (struct io_timer){ .on_timer = node_on_park_timer, .userdata = n };
         ASSERT_OK(sim_process_new(w, "node", /* disk= */ NULL, NULL, NULL, &n->process));
         node_listen(n);
 }

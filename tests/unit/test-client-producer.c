@@ -56,7 +56,9 @@ static void run_end(struct run *t) {
 }
 
 static int run_append(struct run *t, const char *topic, uint32_t partition, uint64_t number) {
-        struct producer_message m = { .topic = topic, .partition = partition, .tag = number, .timestamp_ms = 1 };
+        struct producer_message m = {
+                .topic = topic, .partition = partition, .tag = number, .timestamp_ms = 1
+        };
         char value[32];
 
         m.value = value;
@@ -358,7 +360,8 @@ TEST(keyless_batches_take_partitions_in_turn_and_keys_stay) {
         }
         run_flush(&t);
         for (unsigned i = 0; i < 4; i++)
-                ASSERT_EQ(nt->partitions[i].next_offset, i == (2826711316u & 0x7fffffff) % 4 ? 100 : 0);
+                ASSERT_EQ(nt->partitions[i].next_offset,
+                          i == (2826711316u & 0x7fffffff) % 4 ? 100 : 0);
         run_end(&t);
 }
 
@@ -597,7 +600,8 @@ TEST(atomic_is_one_request_or_nothing) {
                 for (uint64_t i = 400; i < 420; i++)
                         ASSERT_OK(run_send(&t, "a", 0, i));
                 run_flush(&t);
-                assert_once_in_order(&t, "a", a->partitions[0].next_offset + a->partitions[1].next_offset);
+                assert_once_in_order(
+                        &t, "a", a->partitions[0].next_offset + a->partitions[1].next_offset);
                 ASSERT_EQ(t.n_delivered, fault == FAULT_CORRUPT_ONE ? 20 : 420);
                 run_end(&t);
         }

@@ -17,7 +17,8 @@ struct asked {
         struct scene *scene;
 };
 
-static void on_call(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
+static void
+on_call(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
         struct asked *a = userdata;
 
         ASSERT_TRUE(&a->call == c);
@@ -48,7 +49,8 @@ static void on_event(struct session_watch *w, enum session_event event, void *us
         a->n_unreachable += event == SESSION_UNREACHABLE;
 }
 
-static void on_request(struct session_request *q, int r, const struct frame *answer, void *userdata) {
+static void
+on_request(struct session_request *q, int r, const struct frame *answer, void *userdata) {
         struct asked *a = userdata;
 
         ASSERT_FALSE(session_request_is_pending(q));
@@ -61,8 +63,8 @@ static void asked_begin(struct asked *a, struct scene *s) {
         memset(a, 0, sizeof(*a));
         a->scene = s;
         call_init(&a->call, on_call, a);
-        a->request = (struct session_request) { .on_done = on_request, .userdata = a };
-        a->watch = (struct session_watch) { .on_event = on_event, .userdata = a };
+        a->request = (struct session_request){ .on_done = on_request, .userdata = a };
+        a->watch = (struct session_watch){ .on_event = on_event, .userdata = a };
         session_watch_add(s->session, &a->watch);
 }
 
@@ -80,7 +82,8 @@ static int ask_status(struct asked *a, usec_t timeout_usec) {
                           FRAME_STATUS,
                           &m,
                           &drmq__proto__status_response__descriptor,
-                          timeout_usec == USEC_INFINITY ? USEC_INFINITY : io_now(a->scene->io) + timeout_usec);
+                          timeout_usec == USEC_INFINITY ? USEC_INFINITY
+                                                        : io_now(a->scene->io) + timeout_usec);
 }
 
 TEST(a_call_connects_and_is_answered) {
@@ -90,7 +93,9 @@ TEST(a_call_connects_and_is_answered) {
         scene_begin(&s, 1);
         asked_begin(&a, &s);
         ASSERT_NULL(session_address(s.session));
-        ASSERT_ERROR(session_send(s.session, &a.request, FRAME_STATUS, 0, NULL, 0, NULL, 0, NULL, 0), ENOTCONN);
+        ASSERT_ERROR(
+                session_send(s.session, &a.request, FRAME_STATUS, 0, NULL, 0, NULL, 0, NULL, 0),
+                ENOTCONN);
         ASSERT_OK(ask_status(&a, USEC_PER_SEC));
         ASSERT_EQ(a.n_done, 0); /* never from within the call */
         scene_run(&s, USEC_PER_SEC);
@@ -118,7 +123,10 @@ TEST(a_call_may_start_again_from_its_end) {
         sim_port_unlisten(sim_process_port(s.node.process));
         asked_end(&a);
         s.session = session_free(s.session);
-        ASSERT_OK(session_new(s.io, &(const struct address) { .host = (char *) "node", .port = 9092 }, 1, &s.session));
+        ASSERT_OK(session_new(s.io,
+                              &(const struct address){ .host = (char *) "node", .port = 9092 },
+                              1,
+                              &s.session));
         asked_begin(&a, &s);
         a.again = true;
         ASSERT_OK(ask_status(&a, USEC_INFINITY));
@@ -283,7 +291,7 @@ static void on_liar_stream(struct io_stream *stream, unsigned events, void *user
                 l->stream = io_stream_close(stream);
                 return;
         }
-        (void) io_stream_writev(stream, &(struct iovec) { (void *) l->bytes, l->n }, 1);
+        (void) io_stream_writev(stream, &(struct iovec){ (void *) l->bytes, l->n }, 1);
 }
 
 static void on_liar_accept(void *userdata, struct io_stream *stream) {

@@ -61,7 +61,8 @@ static int feed(struct frame_reader *r, const uint8_t *p, size_t n) {
 }
 
 static int push_two(struct frame_queue *q, const struct slice *body, size_t n_body) {
-        int r = frame_queue_push(q, FRAME_PRODUCE, 0, 0x1122334455667788, "head", 4, "table", 5, body, n_body);
+        int r = frame_queue_push(
+                q, FRAME_PRODUCE, 0, 0x1122334455667788, "head", 4, "table", 5, body, n_body);
 
         if (r < 0)
                 return r;
@@ -276,11 +277,12 @@ TEST(lying_lengths_are_refused_before_anything_is_awaited) {
         size_t n;
         uint8_t *p = two_frames(SIZE_MAX, &n);
 
-        ASSERT_ERROR(next_of((const uint8_t[]) { 0, 0, 0, 0 }, 4, FRAME_BYTES_MAX), EPROTO);
-        ASSERT_ERROR(next_of((const uint8_t[]) { 31, 0, 0, 0 }, 4, FRAME_BYTES_MAX), EPROTO);
-        ASSERT_ERROR(next_of((const uint8_t[]) { 255, 255, 255, 255 }, 4, FRAME_BYTES_MAX), EMSGSIZE);
-        ASSERT_ERROR(next_of((const uint8_t[]) { 1, 0, 0, 1 }, 4, REQUEST_BYTES_MAX), EMSGSIZE);
-        ASSERT_EQ(next_of((const uint8_t[]) { 0, 0, 0, 1 }, 4, REQUEST_BYTES_MAX), 0);
+        ASSERT_ERROR(next_of((const uint8_t[]){ 0, 0, 0, 0 }, 4, FRAME_BYTES_MAX), EPROTO);
+        ASSERT_ERROR(next_of((const uint8_t[]){ 31, 0, 0, 0 }, 4, FRAME_BYTES_MAX), EPROTO);
+        ASSERT_ERROR(next_of((const uint8_t[]){ 255, 255, 255, 255 }, 4, FRAME_BYTES_MAX),
+                     EMSGSIZE);
+        ASSERT_ERROR(next_of((const uint8_t[]){ 1, 0, 0, 1 }, 4, REQUEST_BYTES_MAX), EMSGSIZE);
+        ASSERT_EQ(next_of((const uint8_t[]){ 0, 0, 0, 1 }, 4, REQUEST_BYTES_MAX), 0);
 
         le32_store(p + 4, UINT32_MAX); /* header */
         ASSERT_ERROR(next_of(p, 32, FRAME_BYTES_MAX), EPROTO);
@@ -307,7 +309,8 @@ TEST(lying_lengths_are_refused_before_anything_is_awaited) {
 
 TEST(queue_refuses_what_no_peer_would_take) {
         struct buf *b = buf_new(FRAME_BYTES_MAX);
-        struct slice s[2] = { slice_of(b, b->data, FRAME_BYTES_MAX / 2), slice_of(b, b->data, FRAME_BYTES_MAX / 2) };
+        struct slice s[2] = { slice_of(b, b->data, FRAME_BYTES_MAX / 2),
+                              slice_of(b, b->data, FRAME_BYTES_MAX / 2) };
         struct frame_queue q;
 
         frame_queue_init(&q);

@@ -5,7 +5,7 @@
 #include "tests/lib/test.h"
 
 static struct slice slice_of_bytes(const void *p, size_t n) {
-        return (struct slice) { .data = p, .size = n };
+        return (struct slice){ .data = p, .size = n };
 }
 
 static int unpack(const ProtobufCMessageDescriptor *d, const void *p, size_t n) {
@@ -24,7 +24,8 @@ static int unpack_topics(const void *p, size_t n) {
 
 static void write_metadata(struct byte_writer *w) {
         Drmq__Proto__Error error = DRMQ__PROTO__ERROR__INIT;
-        Drmq__Proto__Partition partition = DRMQ__PROTO__PARTITION__INIT, *partitions[] = { &partition };
+        Drmq__Proto__Partition partition = DRMQ__PROTO__PARTITION__INIT,
+                               *partitions[] = { &partition };
         Drmq__Proto__Topic topic = DRMQ__PROTO__TOPIC__INIT, *topics[] = { &topic };
         Drmq__Proto__MetadataResponse m = DRMQ__PROTO__METADATA_RESPONSE__INIT;
 
@@ -69,15 +70,15 @@ TEST(an_empty_header_is_an_empty_message) {
         ASSERT_OK(message_pack(&empty, &w));
         ASSERT_EQ(w.size, 0);
         ASSERT_OK(message_unpack(
-                &drmq__proto__fetch_request__descriptor, (struct slice) { 0 }, (void **) &m));
+                &drmq__proto__fetch_request__descriptor, (struct slice){ 0 }, (void **) &m));
         ASSERT_EQ(m->wait_ms, 0);
         byte_writer_done(&w);
 }
 
 TEST(unknown_fields_are_ignored) {
         /* Field 100, all four wire types, around topic = "t". */
-        static const uint8_t p[] = { 0xa0, 6, 5, 0xa1, 6, 1, 2, 3, 4, 5, 6, 7, 8, 0x0a, 1, 't',
-                                     0xa2, 6, 2, 0, 0, 0xa5, 6, 1, 2, 3, 4 };
+        static const uint8_t p[] = { 0xa0, 6,   5,    0xa1, 6, 1, 2, 3,    4, 5, 6, 7, 8, 0x0a,
+                                     1,    't', 0xa2, 6,    2, 0, 0, 0xa5, 6, 1, 2, 3, 4 };
         _cleanup_(message_freep) Drmq__Proto__MetadataRequest *m = NULL;
 
         ASSERT_OK(message_unpack(&drmq__proto__metadata_request__descriptor,
@@ -88,22 +89,38 @@ TEST(unknown_fields_are_ignored) {
 }
 
 TEST(a_string_with_a_nul_is_refused_at_any_depth) {
-        ASSERT_OK(unpack_topics("\x0a\x03" "abc", 5));
-        ASSERT_ERROR(unpack_topics("\x0a\x03" "a\0c", 5), EBADMSG);
+        ASSERT_OK(unpack_topics("\x0a\x03"
+                                "abc",
+                                5));
+        ASSERT_ERROR(unpack_topics("\x0a\x03"
+                                   "a\0c",
+                                   5),
+                     EBADMSG);
         /* MetadataResponse.topic.error.text */
-        ASSERT_OK(unpack(&drmq__proto__metadata_response__descriptor, "\x2a\x05\x12\x03\x1a\x01x", 7));
-        ASSERT_ERROR(unpack(&drmq__proto__metadata_response__descriptor, "\x2a\x05\x12\x03\x1a\x01\0", 7), EBADMSG);
+        ASSERT_OK(unpack(
+                &drmq__proto__metadata_response__descriptor, "\x2a\x05\x12\x03\x1a\x01x", 7));
+        ASSERT_ERROR(unpack(&drmq__proto__metadata_response__descriptor,
+                            "\x2a\x05\x12\x03\x1a\x01\0",
+                            7),
+                     EBADMSG);
 }
 
 TEST(lying_lengths_are_refused) {
-        ASSERT_ERROR(unpack_topics("\x0a\x04" "abc", 5), EBADMSG);
-        ASSERT_ERROR(unpack_topics("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" "abc", 14), EBADMSG);
+        ASSERT_ERROR(unpack_topics("\x0a\x04"
+                                   "abc",
+                                   5),
+                     EBADMSG);
+        ASSERT_ERROR(unpack_topics("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+                                   "abc",
+                                   14),
+                     EBADMSG);
         ASSERT_ERROR(unpack_topics("\x0a", 1), EBADMSG);
         ASSERT_ERROR(unpack_topics("\x10", 1), EBADMSG);
-        ASSERT_ERROR(unpack_topics("\x10\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12), EBADMSG);
-        ASSERT_ERROR(unpack_topics("\x00\x01", 2), EBADMSG);         /* field 0 */
-        ASSERT_ERROR(unpack_topics("\x0b\x0c", 2), EBADMSG);         /* a group */
-        ASSERT_ERROR(unpack_topics("\x0d\x01\x02", 3), EBADMSG);     /* 4 bytes that are 2 */
+        ASSERT_ERROR(unpack_topics("\x10\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12),
+                     EBADMSG);
+        ASSERT_ERROR(unpack_topics("\x00\x01", 2), EBADMSG);     /* field 0 */
+        ASSERT_ERROR(unpack_topics("\x0b\x0c", 2), EBADMSG);     /* a group */
+        ASSERT_ERROR(unpack_topics("\x0d\x01\x02", 3), EBADMSG); /* 4 bytes that are 2 */
 }
 
 TEST(every_cut_of_a_message_is_refused_or_whole) {
@@ -137,7 +154,8 @@ TEST(a_small_message_cannot_make_us_allocate_without_end) {
 TEST(many_topics_fit) {
         /* What a node with as many topics answers in earnest. */
         enum { N = 50000 };
-        Drmq__Proto__Partition partition = DRMQ__PROTO__PARTITION__INIT, *partitions[] = { &partition };
+        Drmq__Proto__Partition partition = DRMQ__PROTO__PARTITION__INIT,
+                               *partitions[] = { &partition };
         Drmq__Proto__Topic *all = calloc(N, sizeof(*all)), **topics = calloc(N, sizeof(*topics));
         Drmq__Proto__MetadataResponse m = DRMQ__PROTO__METADATA_RESPONSE__INIT;
         struct byte_writer w;
