@@ -11,9 +11,9 @@
 struct sim_messages;
 
 #define SIM_VALUE_BYTES_MIN 16u
-/* From this size on a value may be hostile: made of images of the log's own structures (log/format.h), one of which is
- * likely to lie where the log looks for one. */
-#define SIM_VALUE_BYTES_HOSTILE 30000u
+/* From this size on a value may be hostile: made of images of the log's own structures (log/format.h), one of which lies
+ * where the log looks for one. */
+#define SIM_VALUE_BYTES_HOSTILE 34000u
 
 int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret);
 struct sim_messages *sim_messages_free(struct sim_messages *m);

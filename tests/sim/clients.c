@@ -68,11 +68,11 @@ static void on_delivery(const struct producer_delivery *d, void *userdata) {
 /* Return: as producer_append(). */
 static int send_one(struct sim_sender *s) {
         unsigned topic = (unsigned) random_below(&s->random, s->all->n_topics);
-        bool is_large = random_chance(&s->random, 1, s->is_hostile ? 4 : 20);
-        size_t size = random_between(&s->random,
-                                     SIM_VALUE_BYTES_MIN,
-                                     is_large ? s->value_bytes_max
-                                              : MIN(s->value_bytes_max, (size_t) 300));
+        bool is_large = random_chance(&s->random, 1, s->is_hostile ? 3 : 20);
+        size_t size = random_between(
+                &s->random,
+                s->is_hostile && is_large ? s->value_bytes_max / 2 : SIM_VALUE_BYTES_MIN,
+                is_large ? s->value_bytes_max : MIN(s->value_bytes_max, (size_t) 300));
         bool is_hostile = s->is_hostile && size >= SIM_VALUE_BYTES_HOSTILE;
         char name[32], key[KEY_BYTES];
         struct producer_message m;

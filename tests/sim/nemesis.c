@@ -170,7 +170,10 @@ static void crash_in_operation(struct sim_nemesis *n) {
         case 0:
         case 1:
         case 2:
-                sim_disk_crash_in(d, SIM_DISK_WRITE, ".log", random_between(&n->random, 1, 8));
+                sim_disk_crash_in(d,
+                                  SIM_DISK_WRITE,
+                                  random_chance(&n->random, 1, 4) ? ".log" : "/shard-1/0",
+                                  random_between(&n->random, 1, 8));
                 n->n_more_crashes = (unsigned) random_below(&n->random, 5);
                 break;
         case 3:
@@ -296,7 +299,7 @@ void sim_nemesis_heal(struct sim_nemesis *n) {
 static void crash_again(struct sim_nemesis *n) {
         n->n_more_crashes--;
         sim_disk_crash_in(
-                n->server->disk, SIM_DISK_WRITE, "/shard-1/", random_between(&n->random, 1, 12));
+                n->server->disk, SIM_DISK_WRITE, "/shard-1/0", random_between(&n->random, 1, 12));
         n->next_usec = sim_world_now(n->world) +
                        random_between(&n->random, USEC_PER_MSEC, 2 * USEC_PER_SEC);
 }

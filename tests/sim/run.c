@@ -74,9 +74,9 @@ static void set_up_sender(struct run *run, struct sim_sender *s) {
         s->config.batch_bytes = PICK(r, 2000, 16 << 10, 256 << 10);
         s->config.timeout_usec = PICK(r, 3 * USEC_PER_SEC, 30 * USEC_PER_SEC, 30 * USEC_PER_SEC);
         s->config.partitioner = (enum producer_partitioner) random_below(r, PRODUCER_CALLBACK);
-        if (random_chance(r, 1, 4)) {
+        if (random_chance(r, 1, 3)) {
                 s->is_hostile = true;
-                s->value_bytes_max = 200000;
+                s->value_bytes_max = 70000;
                 s->config.codec = CODEC_NONE;
         }
         if (s->value_bytes_max > 2000) {
