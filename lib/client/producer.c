@@ -866,15 +866,17 @@ static bool code_is_success(uint32_t code) {
         return code == DRMQ_ERROR_NONE || code == DRMQ_ERROR_DUPLICATE;
 }
 
-static bool code_leaves_doubt(uint32_t code) {
-        return code == DRMQ_ERROR_TIMED_OUT || code == DRMQ_ERROR_NOT_LEADER ||
-               code == DRMQ_ERROR_STOPPING;
+/* Whether a batch may come to be appended after an error that may pass. What is refused as a whole was refused before
+ * anything was done; a row of its own has an outcome of the log. */
+static bool code_leaves_doubt(uint32_t code, bool is_whole) {
+        return code == DRMQ_ERROR_TIMED_OUT || (!is_whole && code != DRMQ_ERROR_BUSY);
 }
 
 /* It was refused, and would be again. What was refused is not in the log, unless an earlier attempt put it there. */
 static void batch_on_refusal(struct pending_batch *b, uint32_t code, const char *text) {
         struct transfer *t = b->transfer;
-        bool in_doubt = b->in_doubt && code == DRMQ_ERROR_OUT_OF_SEQUENCE;
+        bool in_doubt = (b->in_doubt && code == DRMQ_ERROR_OUT_OF_SEQUENCE) ||
+                        code == DRMQ_ERROR_INTERNAL || code >= _DRMQ_ERROR_MAX;
 
         if (b->lane->route->producer->config.is_atomic) {
                 for (size_t i = 0; i < t->n; i++)
@@ -889,7 +891,7 @@ static void batch_on_refusal(struct pending_batch *b, uint32_t code, const char 
 
 /* What the node says of a batch. @text may be empty. To be followed by lane_settle(). */
 static void
-batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t base_offset, const char *text) {
+batch_on_answer(struct pending_batch *b, uint32_t code, bool is_whole, uint64_t base_offset, const char *text) {
         struct lane *lane = b->lane;
         struct producer *p = lane->route->producer;
 
@@ -919,7 +921,7 @@ batch_on_answer(struct pending_batch *b, uint32_t code, uint64_t base_offset, co
                 lane->error = drmq_error_to_errno(code);
                 mem_free(lane->text);
                 lane->text = mem_strdup(text);
-                batch_return(b, code_leaves_doubt(code));
+                batch_return(b, code_leaves_doubt(code, is_whole));
                 lane_delay(lane);
                 if (code == DRMQ_ERROR_UNKNOWN_PARTITION)
                         (void) route_ask(lane->route,
@@ -960,6 +962,7 @@ static void transfer_on_rows(struct transfer *t, const struct produce_result *ro
                 if (t->batches[i])
                         batch_on_answer(t->batches[i],
                                         cause != DRMQ_ERROR_NONE ? cause : le32_get(rows[i].error),
+                                        /* is_whole= */ false,
                                         le64_get(rows[i].base_offset),
                                         /* text= */ "");
 }
@@ -1017,7 +1020,7 @@ static void transfer_end(struct transfer *t, int r, const struct frame *answer) 
         }
         for (size_t i = 0; i < t->n; i++)
                 if (t->batches[i])
-                        batch_on_answer(t->batches[i], code, /* base_offset= */ 0, text);
+                        batch_on_answer(t->batches[i], code, /* is_whole= */ true, /* base_offset= */ 0, text);
 }
 
 static void
