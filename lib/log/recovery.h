@@ -26,7 +26,7 @@
  *
  * A file that was closed last (a crash between its footer and the next header) gets its successor here.
  *
- * Source: lib/README.md, "Recovery" and "Truncation"; tests/FAULTS.md rows 3, 10, 15, 16, 18, 19.
+ * Source: lib/README.md, "Recovery" and "Truncation"; tests/FAULTS.md.
  */
 
 #include "base/macro.h"
