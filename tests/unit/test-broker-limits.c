@@ -516,6 +516,42 @@ TEST(who_holds_the_budget_and_falls_silent_loses_it) {
         broker_fixture_done(&f);
 }
 
+/* Nothing else happens than that it is closed, and who waits goes on at once. */
+TEST(the_last_one_to_lose_the_budget_wakes_who_waits) {
+        struct broker_client holder, honest;
+        struct broker_fixture f;
+        struct broker_reply *r;
+        uint64_t id;
+
+        broker_fixture_init(&f, 5);
+        f.config.request_budget_bytes = MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&honest, &f);
+        id = broker_client_topic(&honest, "a", 1);
+        broker_client_connect(&holder, &f);
+        broker_client_send_produce(&holder,
+                                   &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB - 2000) },
+                                   1,
+                                   /* atomic= */ false);
+        broker_client_hold(&holder, 10);
+        broker_fixture_run(&f, 25 * USEC_PER_SEC);
+        broker_client_send_produce(&honest,
+                                   &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB / 2) },
+                                   1,
+                                   /* atomic= */ false);
+        ASSERT_TRUE(broker_client_wait_end(&holder, 10 * USEC_PER_SEC));
+        ASSERT_NULL(broker_client_take(&honest, honest.correlation));
+        broker_fixture_run(&f, 2 * USEC_PER_SEC);
+        r = broker_client_take(&honest, honest.correlation);
+        ASSERT_NOT_NULL(r);
+        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error), DRMQ_ERROR_NONE);
+        broker_reply_free(r);
+        broker_client_end(&holder);
+        broker_client_end(&honest);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
 TEST(a_connection_has_so_many_requests_under_way_and_the_rest_follow) {
         struct broker_fixture f;
         struct broker_client c, other;
@@ -631,6 +667,7 @@ TEST(a_reader_that_does_not_read_costs_one_answer) {
         for (unsigned i = 0; i < 100; i++)
                 broker_client_send_fetch(&deaf, id, 0, 0, 2 * MIB);
         broker_fixture_run(&f, 10 * USEC_PER_SEC);
+        ASSERT_GT(f.broker->fetches.used_bytes, MIB); /* it is charged until it is sent */
         ASSERT_LE(f.broker->fetches.used_bytes, 4 * MIB);
         ASSERT_LT(mem_bytes(), 24 * MIB);
         ASSERT_EQ(broker_client_read(&other, id, 0), 20);
@@ -638,6 +675,32 @@ TEST(a_reader_that_does_not_read_costs_one_answer) {
 
         broker_client_end(&deaf);
         broker_client_end(&other);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+TEST(answers_that_nobody_reads_end_the_reading_of_requests) {
+        Drmq__Proto__MetadataRequest q = DRMQ__PROTO__METADATA_REQUEST__INIT;
+        struct broker_fixture f;
+        struct broker_client deaf;
+        const struct conn *conn;
+
+        begin(&f, &deaf, 3);
+        (void) broker_client_topic(&deaf, "a", 10000);
+        conn = list_first(&f.broker->conns, struct conn, link);
+        deaf.is_deaf = true;
+        q.all = true;
+        for (unsigned i = 0; i < 400; i++)
+                broker_client_send(&deaf, FRAME_METADATA, &q, NULL, 0, NULL, 0);
+        broker_fixture_run(&f, 10 * USEC_PER_SEC);
+        ASSERT_GE(conn->out.n_bytes, CONNECTION_OUT_BYTES / 2);
+        ASSERT_LT(conn->out.n_bytes, CONNECTION_OUT_BYTES + MIB);
+
+        /* It reads after all, and gets every one. */
+        deaf.is_deaf = false;
+        broker_client_bytes(&deaf, NULL, 0);
+        broker_reply_free(broker_client_wait(&deaf, deaf.correlation));
+        broker_client_end(&deaf);
         check_is_well(&f);
         broker_fixture_done(&f);
 }
@@ -898,18 +961,29 @@ TEST(a_full_disk_refuses_what_is_new_and_serves_what_is_there) {
         broker_fixture_done(&f);
 }
 
+/* What the log took before it knew, and what it refused. */
 TEST(a_full_disk_does_not_keep_it_from_stopping) {
         struct broker_fixture f;
         struct broker_client c;
-        uint64_t id, n, waiting;
+        uint64_t id, correlations[4], n = 0, n_waiting = 0;
 
         begin(&f, &c, 3);
         id = broker_client_topic(&c, "a", 1);
-        (void) broker_client_produce(&c, id, 1, 1000);
-        n = 1 + fill_disk(&f, &c, id, &waiting);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        sim_disk_set_capacity(f.disk, sim_disk_used_bytes(f.disk) + 1);
+        for (size_t i = 0; i < ELEMENTSOF(correlations); i++)
+                correlations[i] = broker_client_send_produce(
+                        &c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 600000) }, 1, /* atomic= */ false);
+        broker_fixture_run(&f, 5 * USEC_PER_SEC);
+        for (size_t i = 0; i < ELEMENTSOF(correlations); i++) {
+                struct broker_reply *r = broker_client_take(&c, correlations[i]);
+
+                n_waiting += !r;
+                n += r && le32_get(broker_reply_result(r, 0)->error) == DRMQ_ERROR_NONE;
+                broker_reply_free(r);
+        }
+        ASSERT_GT(n_waiting, 0);
         broker_fixture_stop(&f);
-        if (waiting > 0)
-                ASSERT_NULL(broker_client_take(&c, waiting));
         broker_client_end(&c);
 
         sim_disk_set_capacity(f.disk, 0);

@@ -556,17 +556,25 @@ TEST(a_refused_mark_ends_its_checkpoint) {
         init(&f, 1);
         start(&f);
         (void) fill(&f);
-        for (unsigned i = 0; i < 1000 && f.n_checkpoints == 0; i++) /* marks are small: the last sectors go */
-                if (shard_checkpoint(f.shard) == -EBUSY)
-                        break;
-        if (f.n_checkpoints > 0)
-                ASSERT_ERROR(f.checkpoint_error, ENOSPC);
+        for (size_t bytes = 10000; bytes > 0; bytes /= 2) /* to the last sector */
+                for (;;) {
+                        struct asker a;
+
+                        (void) produce(&f, PARTITION, bytes, &a);
+                        run(&f);
+                        ASSERT_EQ(a.n_told, 1);
+                        if (a.error < 0)
+                                break;
+                }
+        ASSERT_EQ(shard_checkpoint(f.shard), 0);
+        ASSERT_EQ(f.n_checkpoints, 1);
+        ASSERT_ERROR(f.checkpoint_error, ENOSPC);
         ASSERT_EQ(f.n_fatal, 0);
+
         sim_disk_set_capacity(f.disk, 0);
         sim_disk_advance(f.disk, 2 * USEC_PER_SEC);
         run(&f);
-        if (shard_checkpoint(f.shard) != 1)
-                run(&f);
+        checkpoint(&f);
         ASSERT_OK(f.checkpoint_error);
         ASSERT_EQ(shard_checkpoint(f.shard), 1);
         done(&f);
