@@ -68,7 +68,13 @@ static int commit(struct receiver *rc) {
         r = write_out(rc); /* I1 */
         if (r < 0)
                 return r;
+
+        /* A signal, this one or one just before, ends the waiting for messages, not this. */
+        interrupt_hold(true);
+        if (interrupt_count() < 2)
+                drmq_client_resume(rc->client);
         r = drmq_consumer_commit(rc->consumer, /* all= */ true);
+        interrupt_hold(false);
         if (r < 0)
                 return connect_error(
                         rc->client, r, "Cannot commit the position of %s", rc->config->group);
@@ -173,8 +179,6 @@ static int finish(struct receiver *rc) {
         r = write_out(rc);
         if (r < 0)
                 return r;
-        /* A signal ended the waiting; the position is still to be logged. */
-        drmq_client_resume(rc->client);
         return commit(rc);
 }
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static struct {
-        volatile sig_atomic_t n;
+        volatile sig_atomic_t n, is_held;
         int fd;
         void (*on_signal)(unsigned n);
 } interrupt = { .fd = -EBADF };
@@ -21,7 +21,7 @@ static void handle(int signal_number) {
         (void) signal_number;
         interrupt.n = interrupt.n + 1;
         (void) eventfd_write(interrupt.fd, 1); /* full means readable all the same */
-        if (interrupt.on_signal)
+        if (interrupt.on_signal && (interrupt.n > 1 || !interrupt.is_held))
                 interrupt.on_signal((unsigned) interrupt.n);
         errno = saved_errno;
 }
@@ -43,6 +43,10 @@ int interrupt_setup(void (*on_signal)(unsigned n)) {
         if (sigaction(SIGPIPE, &sa, NULL) < 0)
                 return -errno;
         return 0;
+}
+
+void interrupt_hold(bool on) {
+        interrupt.is_held = on;
 }
 
 unsigned interrupt_count(void) {

@@ -14,6 +14,8 @@
 /* Sets the handlers. @on_signal: called from the handler with the number of signals so far, 1 first; does only what
  * signal-safety(7) allows; NULL: nothing to call. Return: 0; -EMFILE and what else eventfd(2) says. */
 int interrupt_setup(void (*on_signal)(unsigned n));
+/* While it is held, the first signal is counted, and on_signal() is not called: what is short and must end whole. */
+void interrupt_hold(bool on);
 /* How many signals came so far. */
 unsigned interrupt_count(void);
 /* A descriptor that is readable from the first signal on; for poll(2). */
