@@ -8,6 +8,7 @@
  */
 #include "log/entry.h"
 
+#include "base/alloc.h"
 #include "base/crc32c.h"
 #include "batch/batch.h"
 
@@ -209,4 +210,29 @@ int entry_decode(const uint8_t *p,
         };
         *ret_bytes = ALIGN_TO(length, ENTRY_ALIGN);
         return 0;
+}
+
+void entry_room_done(struct entry_room *room) {
+        room->slices = mem_free(room->slices);
+        room->n_allocated = 0;
+}
+
+int entry_decode_into(const uint8_t *p,
+                      size_t n,
+                      uint32_t salt,
+                      enum entry_verify verify,
+                      struct entry_room *room,
+                      struct entry *ret,
+                      size_t *ret_bytes) {
+        int r;
+
+        r = entry_decode(
+                p, n, salt, verify, room->slices, (unsigned) room->n_allocated, ret, ret_bytes);
+        if (r != -ENOBUFS)
+                return r;
+
+        if (!grow(room->slices, room->n_allocated, le16_load(p + 34)))
+                return -ENOMEM;
+        return entry_decode(
+                p, n, salt, verify, room->slices, (unsigned) room->n_allocated, ret, ret_bytes);
 }

@@ -63,3 +63,19 @@ int entry_decode(const uint8_t *p,
                  unsigned n_slices_max,
                  struct entry *ret,
                  size_t *ret_bytes);
+
+/* Room for slices that grows as it must; zero-initialised is empty. */
+struct entry_room {
+        struct entry_slice *slices;
+        size_t n_allocated;
+};
+
+void entry_room_done(struct entry_room *room);
+/* As entry_decode(), with as many slices as there are; @room keeps them. Return: as there, or -ENOMEM, but not -ENOBUFS. */
+int entry_decode_into(const uint8_t *p,
+                      size_t n,
+                      uint32_t salt,
+                      enum entry_verify verify,
+                      struct entry_room *room,
+                      struct entry *ret,
+                      size_t *ret_bytes);

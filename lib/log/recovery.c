@@ -1,251 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading what a crash left, and cutting. Policy and source: log/recovery.h.
+ * What a start makes of what it finds. Policy and source: log/recovery.h; truncation is truncate.c.
  *
  *  I1  Nothing is written before all is read that decides about it.
- *  I2  Zeroes are written over an unfinished group, or behind an intent; over nothing else.
+ *  I2  Zeroes are written over an unfinished group, and over what only the page cache shows behind the end.
  *  I3  A good group header at a later place proves that everything before it was synced: so only what has nothing good
  *      behind it can be unfinished.
- *  I4  Each step may be cut short and begun again: an unfinished group that is zeroed in part is still unfinished, a
- *      truncation finds its group again by the entries that stay.
- *      The header that goes with a cut names as durable nothing but good groups: else it stays (scan.bad.follows_bad).
- *  I5  A place that cannot be read counts as damaged, never as zero.
- *  I6  The last group write and what is behind it are read past the page cache: a failed sync leaves pages that look
- *      clean and are not on disk, and nothing is written after it.
+ *  I4  An unfinished group that is zeroed in part is still unfinished: a cut may be cut short and begun again. The header
+ *      that goes with it names as durable nothing but good groups: else it stays (scan.bad.follows_bad).
  */
 #include "log/recovery.h"
 
 #include <inttypes.h>
 
 #include "base/alloc.h"
-#include "base/bug.h"
 #include "base/messages.h"
 #include "log/checkpoint.h"
 #include "log/entry.h"
-
-#define PAGE_BYTES 4096u
-#define WINDOW_BYTES (UINT64_C(1) << 20)
-#define CACHED_PIECE_BYTES 65536u
-
-/* A window on a file that moves forward; pos and n are whole pages, so that reads can go past the page cache. */
-struct window {
-        struct io_file *file;   /* past the page cache */
-        struct io_file *cached; /* through it, below direct_pos */
-        uint64_t direct_pos;    /* a whole page */
-        uint64_t size;          /* of the file, in whole sectors */
-        uint8_t *memory;
-        uint8_t *data; /* in it, aligned */
-        size_t n_allocated;
-        uint64_t pos;
-        size_t n;
-        uint64_t n_bytes_read;
-};
-
-static void window_done(struct window *w) {
-        io_file_unref(w->file);
-        io_file_unref(w->cached);
-        mem_free(w->memory);
-}
-
-static int window_open(struct window *w, struct io *io, const char *path) {
-        int r;
-
-        r = io_open(io, path, IO_OPEN_READ | IO_OPEN_DIRECT, &w->file);
-        if (r < 0)
-                return r;
-        r = io_file_size(w->file, &w->size);
-        if (r < 0)
-                return r;
-
-        w->size -= w->size % LOG_SECTOR_BYTES;
-        return 0;
-}
-
-static int window_fill(struct window *w, struct io_file *file) {
-        ssize_t n;
-
-        n = io_pread(file, w->data, w->n, w->pos, /* flags= */ 0);
-        if (n >= 0)
-                return n < (ssize_t) w->n && w->pos + (uint64_t) n < w->size ? -EIO : 0;
-        if (n != -EIO)
-                return (int) n;
-
-        /* I5: page by page, so that no more is lost than cannot be read. */
-        for (size_t i = 0; i < w->n; i += PAGE_BYTES) {
-                n = io_pread(file, w->data + i, PAGE_BYTES, w->pos + i, /* flags= */ 0);
-                if (n == -EIO)
-                        memset(w->data + i, 0xff, PAGE_BYTES);
-                else if (n < 0)
-                        return (int) n;
-        }
-
-        return 0;
-}
-
-/* Borrows until the next call. The caller has checked that [pos, pos + n) lies in the file. */
-static int window_get(struct window *w, uint64_t pos, size_t n, const uint8_t **ret) {
-        int r;
-
-        assert(n <= w->size && pos <= w->size - n);
-
-        if (!w->data || pos < w->pos || pos + n > w->pos + w->n) {
-                const uint64_t from = pos - pos % PAGE_BYTES;
-                const bool is_direct = pos + n > w->direct_pos;
-                uint64_t to = MAX(pos + n, from + WINDOW_BYTES);
-                size_t want;
-
-                to = MIN(to, is_direct ? w->size : w->direct_pos);
-                want = (size_t) (ALIGN_TO(to, PAGE_BYTES) - from);
-                if (want > w->n_allocated) {
-                        w->memory = mem_free(w->memory);
-                        w->data = NULL;
-                        w->n_allocated = 0;
-                        w->memory = mem_alloc(want + PAGE_BYTES);
-                        if (!w->memory)
-                                return -ENOMEM;
-                        w->data = (uint8_t *) ALIGN_TO((uintptr_t) w->memory, PAGE_BYTES);
-                        w->n_allocated = want;
-                }
-
-                w->pos = from;
-                w->n = want;
-                r = window_fill(w, is_direct ? w->file : w->cached);
-                if (r < 0) {
-                        w->n = 0;
-                        return r;
-                }
-                w->n_bytes_read += want;
-        }
-
-        *ret = w->data + (pos - w->pos);
-        return 0;
-}
-
-/* A piece of what the page cache holds, and it alone. */
-struct cached_piece {
-        struct io_file *file;
-        uint8_t *data;
-        uint64_t pos;
-        size_t n;
-};
-
-/* Return: how many bytes from @pos on there are at .data + (pos - .pos), at most as many as the piece holds; 0: none are
- * cached, or they cannot be read. */
-static size_t cached_at(struct cached_piece *c, uint64_t pos, size_t n_wanted) {
-        if (c->n == 0 || pos < c->pos || pos + n_wanted > c->pos + c->n) {
-                ssize_t n = io_pread(c->file, c->data, CACHED_PIECE_BYTES, pos, IO_READ_NOWAIT);
-
-                c->pos = pos;
-                c->n = n > 0 ? (size_t) n : 0;
-        }
-
-        return c->n - (size_t) (pos - c->pos);
-}
-
-/* Finds the last group header that the page cache shows. What stands before it was synced, for a group is written only
- * when the one before it is on disk: that may be read through the cache. Where nothing is cached, or it shows no good
- * header, all is read past it. */
-static int window_find_synced(struct window *w, struct io_file *file, uint32_t salt) {
-        _cleanup_(mem_freep) uint8_t *data = mem_alloc(CACHED_PIECE_BYTES);
-        struct cached_piece c = { .file = file, .data = data };
-        uint64_t pos = SEGMENT_HEADER_BYTES, last_pos = 0;
-        struct group_header g;
-
-        if (!data)
-                return -ENOMEM;
-
-        while (pos + LOG_SECTOR_BYTES <= w->size &&
-               cached_at(&c, pos, GROUP_HEADER_BYTES) >= GROUP_HEADER_BYTES &&
-               group_header_decode(data + (pos - c.pos), salt, &g) >= 0) {
-                last_pos = pos;
-                pos += group_padded_bytes(g.length_bytes);
-        }
-
-        w->cached = io_file_ref(file);
-        w->direct_pos = last_pos - last_pos % PAGE_BYTES;
-        return 0;
-}
-
-/* Finds where the last byte stands that the page cache holds and that is not zero; @from_pos: there is none behind it. */
-static int
-find_cached_end(struct io_file *file, uint64_t from_pos, uint64_t to_pos, uint64_t *ret_end) {
-        _cleanup_(mem_freep) uint8_t *data = mem_alloc(CACHED_PIECE_BYTES);
-        struct cached_piece c = { .file = file, .data = data };
-        uint64_t end = from_pos;
-
-        if (!data)
-                return -ENOMEM;
-
-        for (uint64_t pos = from_pos; pos + LOG_SECTOR_BYTES <= to_pos;) {
-                size_t n =
-                        cached_at(&c, pos, LOG_SECTOR_BYTES) / LOG_SECTOR_BYTES * LOG_SECTOR_BYTES;
-
-                for (size_t i = 0; i < n; i += LOG_SECTOR_BYTES) {
-                        if (count_zero_sectors(data + (pos - c.pos) + i, LOG_SECTOR_BYTES) == 0)
-                                end = pos + i + LOG_SECTOR_BYTES;
-                }
-                pos += n > 0 ? n : PAGE_BYTES - pos % PAGE_BYTES;
-        }
-
-        *ret_end = MIN(end, to_pos);
-        return 0;
-}
-
-/* What stands in one sector where a group could begin. */
-enum place {
-        PLACE_ZERO,
-        PLACE_GROUP,
-        PLACE_FOOTER,
-        PLACE_OTHER,
-};
-
-static int look_at(struct window *w,
-                   uint64_t pos,
-                   uint32_t salt,
-                   enum place *ret_place,
-                   struct group_header *ret_group,
-                   struct segment_footer *ret_footer) {
-        const uint8_t *p;
-        int r;
-
-        r = window_get(w, pos, LOG_SECTOR_BYTES, &p);
-        if (r < 0)
-                return r;
-
-        if (group_header_decode(p, salt, ret_group) >= 0)
-                *ret_place = PLACE_GROUP;
-        else if (segment_footer_decode(p, salt, ret_footer) >= 0 && ret_footer->pos == pos)
-                *ret_place = PLACE_FOOTER;
-        else
-                *ret_place =
-                        count_zero_sectors(p, LOG_SECTOR_BYTES) == 1 ? PLACE_ZERO : PLACE_OTHER;
-        return 0;
-}
-
-struct slices {
-        struct entry_slice *data;
-        size_t n_allocated;
-};
-
-static int decode(const uint8_t *p,
-                  size_t n,
-                  uint32_t salt,
-                  enum entry_verify verify,
-                  struct slices *slices,
-                  struct entry *ret,
-                  size_t *ret_bytes) {
-        int r;
-
-        r = entry_decode(
-                p, n, salt, verify, slices->data, (unsigned) slices->n_allocated, ret, ret_bytes);
-        if (r != -ENOBUFS)
-                return r;
-
-        if (!grow(slices->data, slices->n_allocated, le16_load(p + 34)))
-                return -ENOMEM;
-        return entry_decode(
-                p, n, salt, verify, slices->data, (unsigned) slices->n_allocated, ret, ret_bytes);
-}
+#include "log/window.h"
 
 /* Notes corruption that is kept. */
 static void note_damage(struct recovery_report *report,
@@ -280,7 +52,7 @@ static void note_damage(struct recovery_report *report,
 /* Reading the newest file from its first group to its end. */
 struct scan {
         struct window window;
-        struct slices slices;
+        struct entry_room room;
         struct recovered *out;
         struct segment *segment;
         const struct tracer *tracer;
@@ -305,7 +77,7 @@ struct scan {
 
 static void scan_done(struct scan *s) {
         window_done(&s->window);
-        mem_free(s->slices.data);
+        entry_room_done(&s->room);
 }
 
 /* Adds the good entries of a group to the index. Return: 1 all are good; 0 not. */
@@ -326,13 +98,13 @@ static int scan_entries(struct scan *s, const struct group_header *g, uint64_t p
                 struct entry e;
                 size_t n_bytes;
 
-                r = decode(p + at,
-                           n - at,
-                           segment->header.salt,
-                           ENTRY_VERIFY_BATCHES,
-                           &s->slices,
-                           &e,
-                           &n_bytes);
+                r = entry_decode_into(p + at,
+                                      n - at,
+                                      segment->header.salt,
+                                      ENTRY_VERIFY_BATCHES,
+                                      &s->room,
+                                      &e,
+                                      &n_bytes);
                 if (r == -ENOMEM)
                         return r;
                 if (r < 0) {
@@ -441,7 +213,7 @@ static int scan_file(struct scan *s) {
                 struct group_header g;
                 enum place place;
 
-                r = look_at(&s->window, pos, segment->header.salt, &place, &g, &footer);
+                r = window_look_at(&s->window, pos, segment->header.salt, &place, &g, &footer);
                 if (r < 0)
                         return r;
 
@@ -496,25 +268,13 @@ static int group_is_unfinished(struct scan *s) {
         return count_zero_sectors(p, n) > s->bad.group.n_zero_sectors;
 }
 
-/* Zeroes behind a cut and syncs: no old byte may come back when something shorter is written there. */
-static int zero_behind(struct io_file *file, uint64_t from_pos, uint64_t to_pos) {
-        int r = 0;
-
-        if (!BUG(SKIP_ZEROING))
-                r = segment_zero(file, from_pos, to_pos);
-        if (r < 0)
-                return r;
-
-        return io_fdatasync(file);
-}
-
 /* Nothing is behind the end of the log, neither on the disk nor in the page cache: what a failed sync left there would
  * come to disk with the page that the next group is written to. */
 static int zero_tail(struct scan *s, uint64_t from_pos) {
         uint64_t end_pos;
         int r;
 
-        r = find_cached_end(s->segment->file, from_pos, s->window.size, &end_pos);
+        r = window_find_cached_end(s->segment->file, from_pos, s->window.size, &end_pos);
         if (r < 0)
                 return r;
         if (s->bad.is_set)
@@ -683,62 +443,6 @@ int recovery_create_segment(struct io *io,
         return 0;
 }
 
-/* A closed file: what its footer says. Return: 1 it is good; 0 it is missing or bad. */
-static int read_footer(struct segment *s) {
-        uint8_t block[SEGMENT_FOOTER_BYTES];
-        uint64_t size;
-        ssize_t n;
-        int r;
-
-        r = io_file_size(s->file, &size);
-        if (r < 0)
-                return r;
-
-        s->is_closed = true;
-        s->end_pos = MAX(size - size % LOG_SECTOR_BYTES, (uint64_t) SEGMENT_HEADER_BYTES);
-        if (size < SEGMENT_HEADER_BYTES + SEGMENT_FOOTER_BYTES)
-                return 0;
-
-        n = io_pread(s->file, block, sizeof(block), size - sizeof(block), /* flags= */ 0);
-        if (n < 0 && n != -EIO)
-                return (int) n;
-        if (n != sizeof(block) || segment_footer_decode(block, s->header.salt, &s->footer) < 0)
-                return 0;
-        if (s->footer.pos != size - sizeof(block) ||
-            s->footer.last_index < s->header.first_index - 1)
-                return 0;
-
-        s->last_index = s->footer.last_index;
-        s->last_term = s->footer.last_term;
-        s->last_time_ms = s->footer.last_time_ms;
-        s->n_entries = s->footer.n_entries;
-        s->end_pos = s->footer.pos;
-        return 1;
-}
-
-/* The first indices of the segment files in a folder, ascending (io_list() sorts). Returns new array. */
-static int list_segments(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n) {
-        _cleanup_(mem_freep) uint64_t *indices = NULL;
-        size_t n_names, n = 0;
-        char **names;
-        int r;
-
-        r = io_list(io, dir, &names, &n_names);
-        if (r < 0)
-                return r;
-
-        indices = new (uint64_t, MAX(n_names, (size_t) 1));
-        for (size_t i = 0; indices && i < n_names; i++)
-                n += segment_name_parse(names[i], indices + n);
-        io_names_free(names, n_names);
-        if (!indices)
-                return -ENOMEM;
-
-        *ret = TAKE_PTR(indices);
-        *ret_n = n;
-        return 0;
-}
-
 static int unlink_in(struct io *io, const char *dir, const char *name) {
         _cleanup_(mem_freep) char *path = NULL;
         int r;
@@ -767,7 +471,7 @@ static int add_segment(struct recovered *out,
         if (r < 0)
                 return r;
 
-        r = is_newest ? 1 : read_footer(s);
+        r = is_newest ? 1 : segment_read_footer(s);
         if (r < 0)
                 return r;
 
@@ -912,7 +616,7 @@ int recovery_run(struct io *io,
         if (r >= 0)
                 r = io_sync_dir(io, dir); /* a kill may have left names that are not on disk */
         if (r >= 0)
-                r = list_segments(io, dir, &indices, &n);
+                r = segment_list(io, dir, &indices, &n);
         if (r >= 0)
                 r = checkpoint_newest(io, dir, shard, &checkpoint_index);
         if (r < 0)
@@ -962,275 +666,4 @@ int recovery_run(struct io *io,
 
         *ret = TAKE_PTR(out);
         return 0;
-}
-
-/* Where an index stands in a file, and what follows it there. */
-struct cut {
-        struct segment *segment;
-        struct window window;
-        bool is_found; /* the index is there, or right before the file: its term */
-        uint64_t term;
-        uint64_t end_pos;   /* what is behind this goes */
-        uint64_t group_pos; /* the group write of which group_bytes stay; 0: none is cut in two */
-        size_t group_bytes;
-        struct group_header group;
-};
-
-static void cut_done(struct cut *c) {
-        segment_unref(c->segment);
-        window_done(&c->window);
-}
-
-static void slices_done(struct slices *s) {
-        mem_free(s->data);
-}
-
-/* Walks a group up to an entry of it. */
-static int cut_group(struct cut *c, const struct group_header *g, uint64_t pos, uint64_t index) {
-        _cleanup_(slices_done) struct slices slices = {};
-        const size_t n = g->length_bytes;
-        size_t at = GROUP_HEADER_BYTES;
-        const uint8_t *p;
-        int r;
-
-        r = window_get(&c->window, pos, n, &p);
-        if (r < 0)
-                return r;
-
-        for (uint64_t i = g->first_index; i <= index; i++) {
-                struct entry e;
-                size_t n_bytes;
-
-                r = decode(p + at,
-                           n - at,
-                           c->segment->header.salt,
-                           ENTRY_VERIFY_HEADER,
-                           &slices,
-                           &e,
-                           &n_bytes);
-                if (r < 0)
-                        return r == -ENOMEM ? r : -EBADMSG;
-                if (e.index != i)
-                        return -EBADMSG;
-
-                c->term = e.term;
-                at += n_bytes;
-        }
-
-        c->is_found = true;
-        c->end_pos = pos + group_padded_bytes(at);
-        if (index < g->last_index) {
-                c->group = *g;
-                c->group_pos = pos;
-                c->group_bytes = at;
-        }
-        return 0;
-}
-
-/* Return: 0; -EBADMSG the header block is bad, or the group that holds the index is. */
-static int cut_find(struct cut *c,
-                    struct io *io,
-                    const char *dir,
-                    uint64_t shard,
-                    uint64_t first_index,
-                    uint64_t index) {
-        uint64_t pos = SEGMENT_HEADER_BYTES;
-        int r;
-
-        r = segment_open(io, dir, shard, first_index, IO_OPEN_READ | IO_OPEN_WRITE, &c->segment);
-        if (r < 0)
-                return r;
-        r = window_open(&c->window, io, c->segment->path);
-        if (r < 0)
-                return r;
-        r = read_footer(c->segment);
-        if (r < 0)
-                return r;
-        c->segment->is_closed = r > 0;
-
-        c->end_pos = pos;
-        if (index + 1 == first_index) {
-                c->is_found = true;
-                c->term = c->segment->header.previous_term;
-                return 0;
-        }
-
-        while (pos + LOG_SECTOR_BYTES <= c->window.size) {
-                struct segment_footer footer;
-                struct group_header g;
-                enum place place;
-
-                r = look_at(&c->window, pos, c->segment->header.salt, &place, &g, &footer);
-                if (r < 0)
-                        return r;
-                if (place != PLACE_GROUP ||
-                    group_padded_bytes(g.length_bytes) > c->window.size - pos) {
-                        pos += LOG_SECTOR_BYTES;
-                        continue;
-                }
-                if (g.first_index > index)
-                        break;
-                if (g.last_index >= index)
-                        return cut_group(c, &g, pos, index);
-                pos += group_padded_bytes(g.length_bytes);
-        }
-
-        c->end_pos = pos; /* bad bytes up to here may be what stays: not one of them goes */
-        return 0;
-}
-
-int recovery_find_term(
-        struct io *io, const char *dir, uint64_t shard, uint64_t index, uint64_t *ret_term) {
-        _cleanup_(cut_done) struct cut cut = {};
-        _cleanup_(mem_freep) uint64_t *indices = NULL;
-        size_t n;
-        int r;
-
-        if (index == 0) {
-                *ret_term = 0;
-                return 0;
-        }
-
-        r = list_segments(io, dir, &indices, &n);
-        if (r < 0)
-                return r;
-        while (n > 1 && indices[n - 1] > index)
-                n--;
-        if (n == 0)
-                return -ENOENT;
-
-        r = cut_find(&cut, io, dir, shard, indices[n - 1], index);
-        if (r < 0 && r != -EBADMSG)
-                return r;
-        if (r < 0 || !cut.is_found)
-                return -ENOENT;
-
-        *ret_term = cut.term;
-        return 0;
-}
-
-/* Writes what stays of the group that is cut in two, under a header that says so. Its sectors between the first and the
- * last stay as they are. */
-static int rewrite_group(struct cut *c, struct io_file *file, uint64_t last_index) {
-        const size_t n = (size_t) group_padded_bytes(c->group_bytes);
-        _cleanup_(mem_freep) uint8_t *bytes = NULL;
-        const uint8_t *p;
-        int r;
-
-        if (c->group_pos == 0)
-                return 0;
-
-        bytes = mem_alloc(n);
-        if (!bytes)
-                return -ENOMEM;
-        r = window_get(&c->window, c->group_pos, c->group_bytes, &p);
-        if (r < 0)
-                return r;
-
-        memcpy(bytes, p, c->group_bytes);
-        memset(bytes + c->group_bytes, 0, n - c->group_bytes);
-        c->group.last_index = last_index;
-        c->group.last_term = c->term;
-        c->group.length_bytes = (uint32_t) c->group_bytes;
-        c->group.commit_index = MIN(c->group.commit_index, last_index);
-        c->group.n_zero_sectors = count_zero_sectors(bytes, n);
-        group_header_encode(&c->group, c->segment->header.salt, bytes);
-
-        return io_pwrite(file, bytes, n, c->group_pos);
-}
-
-/* A copy of what stays takes the file's place, open again. */
-static int replace_file(struct cut *c, struct io *io, const char *dir, uint64_t last_index) {
-        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
-        _cleanup_(mem_freep) char *path = NULL;
-        struct segment_header header = c->segment->header;
-        int r;
-
-        path = mem_asprintf("%s/%s", dir, TRUNCATE_FILE_NAME);
-        if (!path)
-                return -ENOMEM;
-
-        r = segment_make_file(io, path, c->end_pos + ZERO_STEP_BYTES_MIN, &file);
-        if (r < 0)
-                return r;
-
-        for (uint64_t pos = SEGMENT_HEADER_BYTES; pos < c->end_pos;) {
-                size_t n = (size_t) MIN(c->end_pos - pos, WINDOW_BYTES);
-                const uint8_t *p;
-
-                r = window_get(&c->window, pos, n, &p);
-                if (r < 0)
-                        return r;
-                r = io_pwrite(file, p, n, pos);
-                if (r < 0)
-                        return r;
-                pos += n;
-        }
-
-        r = rewrite_group(c, file, last_index);
-        if (r < 0)
-                return r;
-
-        header.generation++;
-        return segment_begin(io, file, &header, dir, path, c->segment->path);
-}
-
-static int unlink_segment(struct io *io, const char *dir, uint64_t first_index) {
-        static const char *const suffixes[] = { ".log", ".idx" };
-
-        for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
-                _cleanup_(mem_freep) char *path = segment_path(dir, first_index, suffixes[i]);
-                int r;
-
-                if (!path)
-                        return -ENOMEM;
-                r = io_unlink(io, path);
-                if (r < 0 && r != -ENOENT)
-                        return r;
-        }
-
-        return 0;
-}
-
-int recovery_truncate(
-        struct io *io, const char *dir, uint64_t shard, uint64_t last_index, uint64_t term) {
-        _cleanup_(cut_done) struct cut cut = {};
-        _cleanup_(mem_freep) uint64_t *indices = NULL;
-        _cleanup_(segment_unrefp) struct segment *first = NULL;
-        struct io_stat st;
-        size_t n;
-        int r;
-
-        r = list_segments(io, dir, &indices, &n);
-        if (r < 0)
-                return r;
-
-        for (; n > 0 && indices[n - 1] > last_index; n--) {
-                r = unlink_segment(io, dir, indices[n - 1]);
-                if (r < 0)
-                        return r;
-        }
-        r = io_sync_dir(io, dir);
-        if (r < 0)
-                return r;
-        if (n == 0)
-                return recovery_create_segment(io, dir, shard, last_index + 1, term, &first);
-
-        r = cut_find(&cut, io, dir, shard, indices[n - 1], last_index);
-        if (r < 0)
-                return r;
-        if (cut.segment->is_closed && cut.segment->footer.last_index <= last_index)
-                return 0; /* all of it stays; recovery_run() makes its successor */
-
-        r = io_stat(io, cut.segment->path, &st);
-        if (r < 0)
-                return r;
-        if (cut.segment->is_closed || st.n_links > 1)
-                return replace_file(&cut, io, dir, last_index);
-
-        r = rewrite_group(&cut, cut.segment->file, last_index);
-        if (r < 0)
-                return r;
-
-        return zero_behind(cut.segment->file, cut.end_pos, cut.window.size);
 }

@@ -50,6 +50,28 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_index) {
         return true;
 }
 
+int segment_list(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n) {
+        _cleanup_(mem_freep) uint64_t *indices = NULL;
+        size_t n_names, n = 0;
+        char **names;
+        int r;
+
+        r = io_list(io, dir, &names, &n_names);
+        if (r < 0)
+                return r;
+
+        indices = new (uint64_t, MAX(n_names, (size_t) 1));
+        for (size_t i = 0; indices && i < n_names; i++)
+                n += segment_name_parse(names[i], indices + n);
+        io_names_free(names, n_names);
+        if (!indices)
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(indices);
+        *ret_n = n;
+        return 0;
+}
+
 uint32_t segment_new_salt(struct io *io) {
         uint32_t salt = 0;
 
@@ -143,6 +165,38 @@ int segment_open(struct io *io,
                 return -EBADMSG;
 
         return segment_new(file, dir, &header, ret);
+}
+
+int segment_read_footer(struct segment *s) {
+        uint8_t block[SEGMENT_FOOTER_BYTES];
+        uint64_t size;
+        ssize_t n;
+        int r;
+
+        r = io_file_size(s->file, &size);
+        if (r < 0)
+                return r;
+
+        s->is_closed = true;
+        s->end_pos = MAX(size - size % LOG_SECTOR_BYTES, (uint64_t) SEGMENT_HEADER_BYTES);
+        if (size < SEGMENT_HEADER_BYTES + SEGMENT_FOOTER_BYTES)
+                return 0;
+
+        n = io_pread(s->file, block, sizeof(block), size - sizeof(block), /* flags= */ 0);
+        if (n < 0 && n != -EIO)
+                return (int) n;
+        if (n != sizeof(block) || segment_footer_decode(block, s->header.salt, &s->footer) < 0)
+                return 0;
+        if (s->footer.pos != size - sizeof(block) ||
+            s->footer.last_index < s->header.first_index - 1)
+                return 0;
+
+        s->last_index = s->footer.last_index;
+        s->last_term = s->footer.last_term;
+        s->last_time_ms = s->footer.last_time_ms;
+        s->n_entries = s->footer.n_entries;
+        s->end_pos = s->footer.pos;
+        return 1;
 }
 
 int segment_zero(struct io_file *file, uint64_t from_pos, uint64_t to_pos) {

@@ -63,6 +63,9 @@ char *segment_path(const char *dir, uint64_t first_index, const char *suffix);
 /* Whether @name is that of a segment file, and of which first index. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 
+/* The first indices of the segment files in a folder, ascending. Returns new array (mem_free); 0 elements too. */
+int segment_list(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n);
+
 /* Random, never 0. */
 uint32_t segment_new_salt(struct io *io);
 
@@ -87,6 +90,14 @@ int segment_open(struct io *io,
                  uint64_t first_index,
                  unsigned flags,
                  struct segment **ret);
+
+/**
+ * segment_read_footer() - what the last sector of the file says
+ *
+ * Blocking. Makes @s closed, with the footer's numbers where it is good; where it is not, it ends with the file.
+ * Return: 1 it is good; 0 it is missing, or bad; -EIO the size cannot be had.
+ */
+int segment_read_footer(struct segment *s);
 
 /**
  * segment_make_file() - make a file whose header block and space up to a position are zeroes
