@@ -39,7 +39,7 @@ struct broker_config {
         uint64_t request_budget_bytes; /* half-received and unanswered requests of all connections */
         uint64_t fetch_budget_bytes;   /* answers to fetches that are being read or sent */
         uint32_t connections_max;
-        usec_t idle_usec;            /* half a frame, or no greeting, for so long ends a connection */
+        usec_t idle_usec;            /* half a frame, no greeting, or answers not taken for so long end a connection */
         const struct tracer *tracer; /* borrows until broker_free(); may be NULL */
 };
 

@@ -295,8 +295,24 @@ static void conn_read(struct conn *c) {
                 conn_watch_progress(c);
 }
 
+static void conn_on_unread(struct io_timer *t, void *userdata) {
+        struct conn *c = userdata;
+
+        (void) t;
+        c->is_closing = true;
+        conn_touch(c);
+        broker_settle(c->broker);
+}
+
+/* Answers wait: the next bytes of them are to be taken within the idle time. */
+static void conn_watch_taking(struct conn *c) {
+        if (io_timer_set(c->broker->io, &c->unread, usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
+                c->is_closing = true;
+}
+
 static void conn_write(struct conn *c) {
         struct iovec iov[IOVECS_MAX];
+        bool has_moved = !c->has_unread;
 
         while (c->out.n_bytes > 0) {
                 size_t n_iov = frame_queue_iovec(&c->out, iov, IOVECS_MAX);
@@ -304,6 +320,9 @@ static void conn_write(struct conn *c) {
 
                 if (n == -EAGAIN) {
                         c->is_blocked = true;
+                        c->has_unread = true;
+                        if (has_moved)
+                                conn_watch_taking(c);
                         return;
                 }
                 if (n <= 0) {
@@ -311,8 +330,13 @@ static void conn_write(struct conn *c) {
                         return;
                 }
                 frame_queue_consume(&c->out, (size_t) n);
+                has_moved = true;
         }
 
+        if (c->has_unread) {
+                c->has_unread = false;
+                io_timer_cancel(c->broker->io, &c->unread);
+        }
         budget_release(&c->broker->fetches, c->fetched_bytes);
         c->fetched_bytes = 0;
         fetch_on_conn_drained(c);
@@ -382,6 +406,7 @@ int conn_new(struct broker *b, struct io_stream *stream, struct conn **ret) {
         c->broker = b;
         c->stream = stream;
         c->idle = (struct io_timer){ .on_timer = conn_on_idle, .userdata = c };
+        c->unread = (struct io_timer){ .on_timer = conn_on_unread, .userdata = c };
         list_init(&c->dirty);
         list_init(&c->paused);
         list_init(&c->requests);
@@ -417,6 +442,7 @@ struct conn *conn_free(struct conn *c) {
         fetch_conn_done(c);
 
         io_timer_cancel(b->io, &c->idle);
+        io_timer_cancel(b->io, &c->unread);
         budget_release(&b->requests, c->charged_bytes);
         budget_release(&b->fetches, c->fetched_bytes);
         list_remove(&c->dirty);

@@ -8,7 +8,8 @@
  * What bounds it: a frame's length is charged to the broker's request budget before it is received, and stays charged
  * until it is answered; past the budget, past REQUESTS_PER_CONNECTION_MAX requests under way, or while
  * CONNECTION_OUT_BYTES wait to be written, the connection is not read. Half a frame that makes no progress for the idle
- * time, and a missing greeting, end it. Idle otherwise costs nothing and is allowed.
+ * time, a missing greeting, and answers of which nothing is taken for so long (they hold budget that others wait for)
+ * end it. Idle otherwise costs nothing and is allowed.
  */
 
 #include "base/buf.h"
@@ -50,12 +51,14 @@ struct conn {
         struct frame_reader in;
         struct frame_queue out;
         struct io_timer idle;
+        struct io_timer unread;
         size_t charged_bytes;    /* for the frame that is arriving */
         size_t fetched_bytes;    /* of the fetch budget, in out */
         unsigned wanted;         /* stream events */
         bool is_greeted;
         bool is_closing;         /* freed once nothing of this connection is on the call stack */
         bool is_blocked;         /* the socket takes no more for now */
+        bool has_unread;         /* answers wait for it: the timer runs */
         struct map hints;    /* where this client's fetches ended, by partition (fetch.c) */
         struct list hints_by_age;
 };

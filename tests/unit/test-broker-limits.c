@@ -679,6 +679,77 @@ TEST(a_reader_that_does_not_read_costs_one_answer) {
         broker_fixture_done(&f);
 }
 
+/* They hold all there is for fetches, for a while; then the others go on. */
+TEST(readers_that_do_not_read_hold_the_budget_no_longer_than_the_idle_time) {
+        struct broker_client deaf[12], other;
+        struct broker_fixture f;
+        uint64_t id, correlation;
+
+        broker_fixture_init(&f, 3);
+        f.config.fetch_budget_bytes = 4 * MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&other, &f);
+        id = broker_client_topic(&other, "a", 1);
+        for (unsigned i = 0; i < 10; i++)
+                (void) broker_client_produce(&other, id, 1, MIB / 2);
+        for (size_t i = 0; i < ELEMENTSOF(deaf); i++) {
+                broker_client_connect(&deaf[i], &f);
+                deaf[i].is_deaf = true;
+                broker_client_send_fetch(&deaf[i], id, 0, 0, MIB);
+        }
+        broker_fixture_run(&f, 5 * USEC_PER_SEC);
+        ASSERT_GT(f.broker->fetches.used_bytes, 2 * MIB);
+        ASSERT_LE(f.broker->fetches.peak_bytes, 6 * MIB);
+
+        correlation = broker_client_send_fetch(&other, id, 0, 0, MIB);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_NULL(broker_client_take(&other, correlation));
+        ASSERT_FALSE(list_is_empty(&f.broker->waiting_fetches));
+        broker_fixture_run(&f, 200 * USEC_PER_SEC);
+        ASSERT_EQ(f.broker->n_conns, 1); /* all of the others have been hung up on */
+        for (size_t i = 0; i < ELEMENTSOF(deaf); i++)
+                broker_client_end(&deaf[i]);
+        broker_reply_free(broker_client_wait(&other, correlation));
+        ASSERT_EQ(broker_client_read(&other, id, 0), 10);
+        ASSERT_LE(f.broker->fetches.peak_bytes, 6 * MIB);
+        broker_client_end(&other);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+TEST(a_slow_reader_that_reads_is_not_hung_up_on) {
+        struct broker_fixture f;
+        struct broker_client c;
+        struct broker_reply *r;
+        uint64_t id;
+
+        begin(&f, &c, 3);
+        id = broker_client_topic(&c, "a", 1);
+        for (unsigned i = 0; i < 6; i++)
+                (void) broker_client_produce(&c, id, 1, MIB / 2);
+        c.is_deaf = true;
+        broker_client_send_fetch(&c, id, 0, 0, 4 * MIB);
+        while (!(r = broker_client_take(&c, c.correlation))) {
+                broker_fixture_run(&f, f.config.idle_usec - USEC_PER_SEC);
+                ASSERT_FALSE(c.has_ended);
+                c.is_deaf = false; /* a little, and no more */
+                broker_client_bytes(&c, NULL, 0);
+                broker_fixture_run(&f, 2 * USEC_PER_MSEC);
+                c.is_deaf = true;
+                broker_client_bytes(&c, NULL, 0);
+        }
+        ASSERT_GE(broker_reply_count(r, id, 0), 3);
+        broker_reply_free(r);
+        c.is_deaf = false;
+        broker_client_bytes(&c, NULL, 0);
+        broker_fixture_run(&f, 5 * f.config.idle_usec); /* idle again */
+        ASSERT_FALSE(c.has_ended);
+        ASSERT_EQ(broker_client_read(&c, id, 0), 6);
+        broker_client_end(&c);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
 TEST(answers_that_nobody_reads_end_the_reading_of_requests) {
         Drmq__Proto__MetadataRequest q = DRMQ__PROTO__METADATA_REQUEST__INIT;
         struct broker_fixture f;
