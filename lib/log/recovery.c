@@ -295,6 +295,8 @@ static int scan_judge_tail(struct scan *s) {
         const char *what;
         int r;
 
+        if (segment->is_closed)
+                return 0; /* the footer stands behind all of it */
         if (is_clean && next_index > s->durable_index)
                 return zero_tail(s, segment->end_pos);
 

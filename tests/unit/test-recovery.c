@@ -740,6 +740,46 @@ TEST(a_file_that_was_closed_last_gets_its_successor) {
         }
 }
 
+TEST(a_file_that_was_closed_last_and_is_damaged_stays_as_it_is) {
+        struct log_fixture f;
+        struct groups g;
+        _cleanup_(mem_freep) uint8_t *before = NULL;
+        size_t n;
+
+        make_log(&f, 3);
+        find_groups(&f, &g);
+        {
+                _cleanup_(segment_unrefp) struct segment *s = NULL;
+                struct segment_footer footer = {
+                        .last_index = 12,
+                        .last_term = 1,
+                        .n_entries = 12,
+                        .pos = g.pos[3],
+                        .last_time_ms = 1012,
+                };
+
+                ASSERT_OK(segment_open(f.io,
+                                       LOG_FIXTURE_DIR,
+                                       LOG_FIXTURE_SHARD,
+                                       1,
+                                       IO_OPEN_READ | IO_OPEN_WRITE,
+                                       &s));
+                ASSERT_OK(segment_close(s->file, &footer, s->header.salt));
+        }
+        ASSERT_OK(sim_disk_flip_bit(f.disk, FIRST_FILE, g.pos[2] + 20, 1));
+        before = snapshot(&f, FIRST_FILE, &n);
+        for (unsigned i = 0; i < 2; i++) {
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_EQ(f.report.n_damaged_regions, 1);
+                ASSERT_EQ(f.report.first_damaged_index, 9);
+                ASSERT_TRUE(f.report.tail_is_damaged);
+                ASSERT_EQ(shard_log_last_index(f.log), 12);
+                log_fixture_close(&f);
+                assert_untouched(&f, FIRST_FILE, before, n);
+        }
+        log_fixture_done(&f);
+}
+
 TEST(an_empty_newest_file_knows_the_time_and_term_before_it) {
         struct log_fixture f;
 
