@@ -117,8 +117,7 @@ follow() {
         wait_until grep -q "Topic $topic does not exist; waiting for it" "$BATS_TEST_TMPDIR/err"
         drmq-send "$topic" x
         wait_until has_lines "$out" 1
-        kill -INT $! 2>/dev/null || true
-        kill -TERM $!
+        kill -INT $!
         wait $!
         [ "$(wc -l <"$BATS_TEST_TMPDIR/err")" = 1 ]
 }
