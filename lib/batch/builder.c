@@ -12,7 +12,7 @@
 
 #include "base/crc32c.h"
 
-#define BUILDER_FIRST_BYTES 4096u
+#define BUILDER_FIRST_BYTES 512u
 
 void builder_init(struct builder *b, size_t batch_bytes, size_t max_bytes) {
         assert(b);
