@@ -279,8 +279,8 @@ static void zero_ahead(struct shard_log *l) {
         const bool roll_is_near = l->n_rolls > 0 || l->plan.pos > l->config.segment_bytes / 2;
 
         if (io_job_is_pending(&l->zero.job) || l->has_failed || l->space_is_set ||
-            l->truncate_is_pending)
-                return;
+            l->truncate_is_pending || l->write.next)
+                return; /* a roll that is under way has both files to itself (J3) */
 
         if (first && need_pos > (first->rolls ? l->next_zeroed_pos : s->zeroed_pos))
                 start_zeroing(l, first->rolls, need_pos);
@@ -293,6 +293,8 @@ static void zero_ahead(struct shard_log *l) {
                 start_zeroing(l, /* is_next= */ true, l->next_zeroed_pos + ZERO_STEP_BYTES_MIN);
         else if (roll_is_near && !l->next_file)
                 start_zeroing(l, /* is_next= */ true, SEGMENT_HEADER_BYTES);
+        else if (roll_is_near && !l->is_short_of_space && l->next_zeroed_pos < l->config.segment_bytes)
+                start_zeroing(l, /* is_next= */ true, 0); /* whole, before it is written to */
 }
 
 static void on_space_timer(struct io_timer *t, void *userdata) {

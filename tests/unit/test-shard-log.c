@@ -217,6 +217,33 @@ TEST(segments_follow_each_other_closed_and_indexed) {
         log_fixture_done(&f);
 }
 
+/* While a roll is under way the next group waits, and needs more space in the new file than either file has. */
+TEST(what_gathers_during_a_roll_goes_into_the_new_file) {
+        static const size_t sizes[] = { 4 * MIB, 5 * MIB, 2 * MIB + MIB / 2, 100, 7 * MIB,
+                                        100,     3 * MIB };
+        struct log_fixture f;
+        struct entry e;
+
+        log_fixture_init(&f, 1);
+        f.config.segment_bytes = 8 * MIB;
+        f.config.append_budget_bytes = 64 * MIB;
+        ASSERT_OK(log_fixture_open(&f));
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                log_fixture_entry(i + 1, 1, sizes[i], &e);
+                ASSERT_OK(shard_log_append(f.log, &e));
+                shard_log_flush(f.log);
+        }
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.error, 0);
+        ASSERT_EQ(f.synced_index, ELEMENTSOF(sizes));
+
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.n_damaged_regions, 0);
+        ASSERT_EQ(shard_log_last_index(f.log), ELEMENTSOF(sizes));
+        log_fixture_done(&f);
+}
+
 TEST(an_entry_of_any_size_fits_any_segment) {
         struct log_fixture f;
 
