@@ -159,8 +159,7 @@ struct shard_log {
         bool space_is_set;
         bool has_failed;
 
-        struct entry_slice *slices; /* room to decode what was written */
-        size_t n_slices_allocated;
+        struct entry_room room; /* to decode what was written */
 
         struct shard_log_stats stats;
 };

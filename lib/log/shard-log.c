@@ -293,7 +293,8 @@ static void zero_ahead(struct shard_log *l) {
                 start_zeroing(l, /* is_next= */ true, l->next_zeroed_pos + ZERO_STEP_BYTES_MIN);
         else if (roll_is_near && !l->next_file)
                 start_zeroing(l, /* is_next= */ true, SEGMENT_HEADER_BYTES);
-        else if (roll_is_near && !l->is_short_of_space && l->next_zeroed_pos < l->config.segment_bytes)
+        else if (roll_is_near && !l->is_short_of_space &&
+                 l->next_zeroed_pos < l->config.segment_bytes)
                 start_zeroing(l, /* is_next= */ true, 0); /* whole, before it is written to */
 }
 
@@ -471,21 +472,10 @@ static int index_group(struct shard_log *l, const struct group *g) {
                 size_t n;
                 int r;
 
-                r = entry_decode(g->data + at,
-                                 g->size - at,
-                                 salt,
-                                 ENTRY_VERIFY_HEADER,
-                                 l->slices,
-                                 (unsigned) l->n_slices_allocated,
-                                 &e,
-                                 &n);
-                if (r == -ENOBUFS) {
-                        if (!grow(l->slices, l->n_slices_allocated, le16_load(g->data + at + 34)))
-                                return -ENOMEM;
-                        continue;
-                }
+                r = entry_decode_into(
+                        g->data + at, g->size - at, salt, ENTRY_VERIFY_HEADER, &l->room, &e, &n);
                 if (r < 0)
-                        return r; /* memory changed under us */
+                        return r; /* no memory; or it changed under us */
 
                 r = index_builder_add(l->builder, &e, g->pos + at);
                 if (r < 0)
@@ -536,8 +526,7 @@ static void on_idle_timer(struct io_timer *t, void *userdata) {
         }
 
         l->spare = group_free(l->spare);
-        l->slices = mem_free(l->slices);
-        l->n_slices_allocated = 0;
+        entry_room_done(&l->room);
 }
 
 static void on_group_done(struct io_job *job, int r) {
@@ -970,7 +959,7 @@ struct shard_log *shard_log_free(struct shard_log *l) {
         index_builder_free(l->builder);
         io_file_unref(l->next_file);
         io_file_unref(l->hardstate_file);
-        mem_free(l->slices);
+        entry_room_done(&l->room);
         return mem_free(l);
 }
 
