@@ -166,12 +166,17 @@ static char *socket_dir(void) {
         return dir;
 }
 
-/* The socket named after the node. Nobody asked for it by name, so doing without is no failure. */
+/* The socket named after the node, unless --listen names one. Nobody asked for it, so doing without is no failure. */
 static void shell_listen_by_name(struct shell *s) {
-        _cleanup_(mem_freep) char *dir = socket_dir();
+        _cleanup_(mem_freep) char *dir = NULL;
         struct address a = {};
         int r;
 
+        for (size_t i = 0; i < s->config->n_listen; i++)
+                if (s->config->listen[i].path)
+                        return;
+
+        dir = socket_dir();
         if (!dir)
                 return;
 

@@ -35,7 +35,7 @@ const char *drmq_version(void);
 
 /**
  * drmq_client_new() - a client of a cluster
- * @brokers: "host:port,unix:/path,…"; tried in random order. NULL: $DRMQ_BROKERS; without it the only socket in
+ * @brokers: "host:port,unix:/path,…"; tried in random order. NULL: $DRMQ_BROKERS; without it the only live socket in
  *           /run/drmq/, else the only one in $XDG_RUNTIME_DIR/drmq/, else 127.0.0.1:9092
  *
  * Connects when it is first needed. Return: 0; -EINVAL @brokers is not a list of addresses; -ENOTUNIQ there are several

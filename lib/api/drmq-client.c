@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -29,7 +31,26 @@ _public_ const char *drmq_version(void) {
 
 /* ---- Where ---- */
 
-/* Appends "unix:<dir>/<name>" for each socket in @dir. Return: how many in all; -ENOMEM. */
+/* Whether somebody may answer there: a daemon that was killed leaves its socket behind. */
+static bool socket_is_live(const char *path) {
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        bool is_live;
+        int fd;
+
+        if (strlen(path) >= sizeof(a.sun_path))
+                return false;
+
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return true;
+
+        memcpy(a.sun_path, path, strlen(path));
+        is_live = connect(fd, (struct sockaddr *) &a, sizeof(a)) >= 0 || errno != ECONNREFUSED;
+        fd_close(fd);
+        return is_live;
+}
+
+/* Appends "unix:<dir>/<name>" for each live socket in @dir. Return: how many in all; -ENOMEM. */
 static int add_sockets(const char *dir, char **list, int n) {
         struct dirent **entries;
         int n_entries, r = 0;
@@ -44,7 +65,7 @@ static int add_sockets(const char *dir, char **list, int n) {
 
                 if (!path)
                         r = -ENOMEM;
-                if (r >= 0 && stat(path, &st) >= 0 && S_ISSOCK(st.st_mode)) {
+                if (r >= 0 && stat(path, &st) >= 0 && S_ISSOCK(st.st_mode) && socket_is_live(path)) {
                         longer = mem_asprintf("%s%sunix:%s", *list ?: "", *list ? "," : "", path);
                         if (longer) {
                                 mem_free(*list);
