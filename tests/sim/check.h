@@ -12,6 +12,8 @@
  *     twice         no message has two offsets (")
  *     agree         an offset has the same message whoever reads it, whenever (")
  *     positions     a committed position does not go back (check-positions.c)
+ *     topics        a topic is there from its making to its deletion; a partition's id is never given twice
+ *                   (check-topics.c)
  *     durable       what was on disk, and named durable, is there after a start, as it was (check-disk.c)
  *     hardstate     nothing that was answered for is forgotten: each start has a higher term and state (")
  *     start         a broker starts on what a crash leaves, and replays nothing after a stop in good order (server.c, run.c)

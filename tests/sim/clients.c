@@ -14,7 +14,7 @@
 #define TOPIC_PREFIX "topic-"
 #define KEY_BYTES 8u
 
-static void topic_name(char dest[static 32], unsigned topic) {
+void sim_topic_name(char dest[static 32], unsigned topic) {
         (void) snprintf(dest, 32, TOPIC_PREFIX "%u", topic);
 }
 
@@ -22,10 +22,10 @@ static unsigned topic_number(const char *name) {
         return (unsigned) atoi(name + strlen(TOPIC_PREFIX));
 }
 
-static void start_process(struct sim_clients *all,
-                          const char *name,
-                          struct sim_process **ret,
-                          struct session **ret_session) {
+void sim_start_process(struct sim_clients *all,
+                       const char *name,
+                       struct sim_process **ret,
+                       struct session **ret_session) {
 
         const struct address address = { .host = (char *) "broker", .port = 9092 };
 
@@ -78,7 +78,7 @@ static int send_one(struct sim_sender *s) {
         struct producer_message m;
         int r;
 
-        topic_name(name, topic);
+        sim_topic_name(name, topic);
         m = (struct producer_message){
                 .topic = name,
                 .partition = PRODUCER_PARTITION_ANY,
@@ -130,7 +130,7 @@ void sim_sender_start(struct sim_sender *s) {
         s->config.has_tags = true;
         s->config.on_delivery = on_delivery;
         s->config.userdata = s;
-        start_process(s->all, s->name, &s->process, &s->session);
+        sim_start_process(s->all, s->name, &s->process, &s->session);
         if (producer_new(s->session, &s->config, &s->producer) < 0)
                 abort();
 
@@ -225,7 +225,7 @@ static void on_read_error(struct sim_reader *r, int error) {
                 for (unsigned i = 0; i < r->all->n_topics; i++) {
                         char name[32];
 
-                        topic_name(name, i);
+                        sim_topic_name(name, i);
                         if (strstr(text, name))
                                 sim_messages_on_refused(r->all->messages, i);
                 }
@@ -272,7 +272,7 @@ static void subscribe(struct sim_reader *r) {
         for (unsigned i = 0; i < r->all->n_topics; i++) {
                 char name[32];
 
-                topic_name(name, i);
+                sim_topic_name(name, i);
                 if (consumer_subscribe(r->consumer,
                                        name,
                                        /* partitions= */ NULL,
@@ -289,7 +289,7 @@ static void check_subscriptions(struct sim_reader *r) {
                 char name[32];
                 int result;
 
-                topic_name(name, i);
+                sim_topic_name(name, i);
                 result = consumer_subscription_result(r->consumer, name);
                 if (result < 0 && result != -EAGAIN) {
                         sim_trace(sim_world_trace(r->all->world),
@@ -304,7 +304,7 @@ static void check_subscriptions(struct sim_reader *r) {
 }
 
 static void begin(struct sim_reader *r) {
-        start_process(r->all, r->name, &r->process, &r->session);
+        sim_start_process(r->all, r->name, &r->process, &r->session);
         if (consumer_new(r->session, &r->config, &r->consumer) < 0)
                 abort();
         session_connect(r->session);

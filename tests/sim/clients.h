@@ -25,6 +25,13 @@ struct sim_clients {
         bool may_find_damage;   /* readers may be refused */
 };
 
+void sim_topic_name(char dest[static 32], unsigned topic);
+/* A process without a disk, and a session with the broker's address. */
+void sim_start_process(struct sim_clients *all,
+                       const char *name,
+                       struct sim_process **ret,
+                       struct session **ret_session);
+
 struct sim_sender {
         struct sim_clients *all;
         struct random random;

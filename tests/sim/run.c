@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "tests/sim/admin.h"
 #include "tests/sim/nemesis.h"
 
 #define READ_BACK_READERS 2u
@@ -26,6 +27,8 @@ struct run {
         unsigned n_senders;
         struct sim_reader readers[SIM_READERS_MAX];
         unsigned n_readers;
+        struct sim_admin admin;
+        uint64_t n_looks_before;
         struct sim_nemesis nemesis;
         bool has_nemesis;
         uint64_t n_events;
@@ -122,6 +125,13 @@ static void set_up(struct run *run, uint64_t seed) {
         for (unsigned i = 0; i < run->n_readers; i++)
                 set_up_reader(run, run->readers + i, i + 1);
 
+        run->admin = (struct sim_admin){
+                .all = &run->clients,
+                .pause_max_usec = PICK(&run->random, 20000, 200000, 2000000),
+        };
+        random_init(&run->admin.random, random_u64(&run->random));
+        (void) sim_topics_new(run->verdict, &run->admin.topics);
+
         run->nemesis = (struct sim_nemesis){
                 .world = run->world,
                 .server = &run->server,
@@ -139,7 +149,9 @@ static void tear_down(struct run *run) {
                 sim_sender_kill(run->senders + i);
         for (unsigned i = 0; i < run->n_readers; i++)
                 sim_reader_kill(run->readers + i);
+        sim_admin_kill(&run->admin);
         sim_server_done(&run->server);
+        sim_topics_free(run->admin.topics);
         sim_messages_free(run->clients.messages);
         sim_positions_free(run->clients.positions);
         sim_world_free(run->world);
@@ -196,6 +208,10 @@ static bool senders_are_done(struct run *run) {
 
 static bool server_is_ready(struct run *run) {
         return run->server.is_ready;
+}
+
+static bool admin_has_looked(struct run *run) {
+        return run->admin.n_looks > run->n_looks_before;
 }
 
 static bool server_is_down(struct run *run) {
@@ -262,6 +278,10 @@ static void run_all(struct run *run, usec_t fault_usec) {
         for (unsigned i = 0; i < run->n_readers; i++)
                 sim_reader_start(run->readers + i);
 
+        /* Where entries are damaged a topic may be lost in them. */
+        if (!run->clients.may_find_damage)
+                sim_admin_start(&run->admin);
+
         run->has_nemesis = true;
         while (step(run, fault_usec))
                 ;
@@ -282,6 +302,10 @@ static void run_all(struct run *run, usec_t fault_usec) {
         if (!run_until(run, server_is_ready, "the broker is ready"))
                 return;
         read_back(run);
+        run->n_looks_before = run->admin.n_looks;
+        if (run->admin.process &&
+            !run_until(run, admin_has_looked, "the admin is told what topics there are"))
+                return;
         if (!run->verdict->checker)
                 stop_and_start(run);
 }

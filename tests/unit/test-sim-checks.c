@@ -10,6 +10,7 @@
 #include "tests/sim/check-disk.h"
 #include "tests/sim/check-messages.h"
 #include "tests/sim/check-positions.h"
+#include "tests/sim/check-topics.h"
 
 #define SIZE 40u
 #define DIR "/data"
@@ -170,6 +171,60 @@ TEST(committed_positions_do_not_go_back) {
         sim_positions_on_start(p, 1, 0, 0, 21);
         ASSERT_STREQ(verdict.checker, "positions");
         sim_positions_free(p);
+}
+
+static void looked(struct sim_topics *t, uint64_t first_id, size_t n) {
+        uint64_t ids[8];
+
+        for (size_t i = 0; i < n; i++)
+                ids[i] = first_id + i;
+        sim_topics_on_metadata(t, /* topic= */ 7, ids, n);
+}
+
+TEST(topics_come_and_go_as_they_were_told_to) {
+        static const char *const wrong[] = { NULL, "topics" };
+
+        for (unsigned what = 0; what < 6; what++) {
+                struct sim_verdict verdict = {};
+                struct sim_topics *t;
+
+                ASSERT_OK(sim_topics_new(&verdict, &t));
+                sim_topics_on_present(t, 7, 2);
+                looked(t, 10, 2);
+                sim_topics_on_present(t, 7, 3);
+                looked(t, 10, 3);
+                switch (what) {
+                case 0: /* deleted, and made again: another one */
+                        sim_topics_on_absent(t, 7);
+                        looked(t, 0, 0);
+                        sim_topics_on_present(t, 7, 1);
+                        looked(t, 20, 1);
+                        sim_topics_on_unknown(t, 7);
+                        looked(t, 20, 1);
+                        sim_topics_on_unknown(t, 7);
+                        looked(t, 30, 2);
+                        break;
+                case 1: /* lost */
+                        looked(t, 0, 0);
+                        break;
+                case 2: /* not deleted */
+                        sim_topics_on_absent(t, 7);
+                        looked(t, 10, 3);
+                        break;
+                case 3: /* fewer partitions */
+                        looked(t, 10, 2);
+                        break;
+                case 4: /* an id again */
+                        sim_topics_on_absent(t, 7);
+                        sim_topics_on_present(t, 7, 1);
+                        looked(t, 10, 1);
+                        break;
+                default: /* another one under the name */
+                        looked(t, 11, 3);
+                }
+                ASSERT_STREQ(verdict.checker, wrong[what > 0]);
+                sim_topics_free(t);
+        }
 }
 
 /* ---- The disk's ---- */
