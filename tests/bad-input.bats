@@ -340,3 +340,18 @@ still_serves() {
         expect 1
         says "$BATS_TEST_TMPDIR/other"
 }
+
+# ---- Standard streams ----
+
+@test "closed stdin and stdout are named, and nothing else is read or written for them" {
+        run_timeout bash -c "drmq-send $topic <&-"
+        expect 1
+        says 'Cannot read input: Bad file descriptor'
+        echo one | drmq-send "$topic"
+        run_timeout bash -c "drmq-recv $topic -e --from beginning >&-"
+        expect 7
+        says 'Cannot write to stdout: Bad file descriptor'
+        run_timeout bash -c "drmq-recv $topic -e --from beginning <&- >&- 2>&-"
+        expect 7
+        all_of "$topic" | cmp - <(echo one)
+}

@@ -24,6 +24,17 @@ int fd_close(int fd) {
         return -EBADF;
 }
 
+int fd_hold_standard(void) {
+        /* What a stream is not for: reading stdin and writing stdout are refused. */
+        static const int flags[] = { [STDIN_FILENO] = O_WRONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_WRONLY };
+
+        for (int fd = 0; fd < (int) ELEMENTSOF(flags); fd++)
+                if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", flags[fd]) < 0)
+                        return -errno; /* the lowest free number is taken: @fd, for those below it are */
+
+        return 0;
+}
+
 ssize_t fd_pread_full(int fd, void *p, size_t n, uint64_t pos) {
         size_t n_read = 0;
 

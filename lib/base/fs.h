@@ -14,6 +14,10 @@ static inline _unused_ void fd_closep(int *fd) {
         fd_close(*fd);
 }
 
+/* Where stdin, stdout or stderr is closed, takes its number: no file or socket that is opened later gets what is meant for
+ * it. Using it fails as before (-EBADF); only what goes to stderr is swallowed. Return: 0; what open(2) says. */
+int fd_hold_standard(void);
+
 /* All of @n bytes at @pos, a byte in the file (write); up to @n, fewer only at the end of the file (read). EINTR is
  * tried again. fd_write_full() writes where the descriptor stands. Return: bytes read, 0 for a write; negative errno,
  * after which a part may have been written. */

@@ -44,6 +44,7 @@ static bool stderr_is_journal(void) {
 }
 
 void log_setup(const char *name, int max_level) {
+        (void) fd_hold_standard(); /* without /dev/null it is no worse than before */
         logging.name = name;
         logging.max_level = max_level;
         logging.to_journal = stderr_is_journal();

@@ -33,7 +33,8 @@ typedef void (*log_sink_t)(const struct log_record *record, void *userdata);
 /* Longer texts are cut. */
 #define LOG_TEXT_MAX 4096u
 
-/* Called once, at the top of main(). @name prefixes lines on a terminal (borrows, for ever); records of a level above
+/* Called once, at the top of main(), before anything is opened: standard streams that are closed are held
+ * (fd_hold_standard()), so that no line ends in a file or socket. @name prefixes lines on a terminal (borrows, for ever); records of a level above
  * @max_level are dropped. Before this call nothing is prefixed, and the level is LOG_INFO. */
 void log_setup(const char *name, int max_level);
 /* NULL: stderr again. @userdata is borrowed until then. */

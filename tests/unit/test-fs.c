@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -31,6 +32,39 @@ TEST(close_takes_no_descriptor) {
         ASSERT_EQ(fd_close(fd), -EBADF);
         ASSERT_EQ(fcntl(fd, F_GETFD), -1);
         ASSERT_EQ(fd_close(-EBADF), -EBADF);
+}
+
+TEST(closed_standard_streams_are_held) {
+        const pid_t child = ASSERT_OK(fork());
+        int status;
+
+        if (child == 0) {
+                char c;
+                bool ok;
+
+                (void) close(STDIN_FILENO);
+                (void) close(STDOUT_FILENO);
+                (void) close(STDERR_FILENO);
+                ok = fd_hold_standard() == 0 && read(STDIN_FILENO, &c, 1) < 0 && errno == EBADF &&
+                        write(STDOUT_FILENO, "x", 1) < 0 && errno == EBADF && write(STDERR_FILENO, "x", 1) == 1 &&
+                        open("/dev/null", O_RDONLY | O_CLOEXEC) > STDERR_FILENO;
+                _exit(ok ? 0 : 1);
+        }
+
+        ASSERT_EQ(waitpid(child, &status, 0), child);
+        ASSERT_EQ(status, 0);
+}
+
+TEST(open_standard_streams_stay) {
+        struct stat before[3], after;
+
+        for (int fd = 0; fd < 3; fd++)
+                ASSERT_OK(fstat(fd, &before[fd]));
+        ASSERT_OK(fd_hold_standard());
+        for (int fd = 0; fd < 3; fd++) {
+                ASSERT_OK(fstat(fd, &after));
+                ASSERT_EQ(after.st_ino, before[fd].st_ino);
+        }
 }
 
 TEST(positions_are_kept) {
