@@ -195,6 +195,14 @@ static void on_message(struct sim_reader *r, const struct consumer_message *m) {
                                       m->partition,
                                       offset);
         }
+        if (offset > place->next_offset)
+                sim_trace(sim_world_trace(r->all->world),
+                          "%s: topic %u partition %u goes on at %" PRIu64 " instead of %" PRIu64,
+                          r->name,
+                          topic,
+                          m->partition,
+                          offset,
+                          place->next_offset);
         if (offset != place->next_offset &&
             (offset < place->next_offset || !r->all->may_find_damage))
                 sim_violation(r->all->verdict,
@@ -326,6 +334,8 @@ static void on_reader_timer(struct io_timer *t, void *userdata) {
         } while (n_left > 0);
         if (n < 0)
                 on_read_error(r, n);
+        r->is_at_end =
+                n == 0 && consumer_is_at_end(r->consumer); /* nothing is left to be told either */
 
         if (r->is_committing)
                 end_commit(r);
@@ -341,6 +351,7 @@ void sim_reader_start(struct sim_reader *r) {
         (void) snprintf(r->group_name, sizeof(r->group_name), "group-%u", r->group);
         r->config.group = r->group > 0 ? r->group_name : NULL;
         r->has_failed = false;
+        r->is_at_end = false;
         r->is_committing = false;
         r->timer = (struct io_timer){ .on_timer = on_reader_timer, .userdata = r };
         begin(r);
@@ -363,5 +374,5 @@ void sim_reader_kill(struct sim_reader *r) {
 }
 
 bool sim_reader_is_done(const struct sim_reader *r) {
-        return r->process && consumer_is_at_end(r->consumer);
+        return r->process && r->is_at_end;
 }

@@ -73,6 +73,7 @@ struct sim_reader {
         struct consumer *consumer;
         struct io_timer timer;
         bool is_committing;
+        bool is_at_end;  /* with config.stop_at_end: all has been taken */
         bool has_failed; /* begins again at the next tick */
         struct sim_place {
                 unsigned topic, partition;

@@ -223,7 +223,10 @@ static void act(struct sim_nemesis *n, enum sim_act a) {
         case SIM_ACT_DISK_FULL:
                 s->has_disk_faults = true;
                 sim_disk_set_capacity(
-                        s->disk, sim_disk_used_bytes(s->disk) + random_below(&n->random, 2 << 20));
+                        s->disk,
+                        sim_disk_used_bytes(s->disk) +
+                                random_below(&n->random,
+                                             random_chance(&n->random, 1, 2) ? 64 << 10 : 2 << 20));
                 last(n, 3 * USEC_PER_SEC);
                 break;
         case SIM_ACT_SHORT_WRITES:
