@@ -134,7 +134,8 @@ void broker_fixture_run(struct broker_fixture *f, usec_t usec) {
 
 static void client_want(struct broker_client *c) {
         io_stream_want(c->stream,
-                       (c->is_deaf ? 0 : IO_STREAM_READABLE) | (c->n_sent < c->n_bytes ? IO_STREAM_WRITABLE : 0));
+                       (c->is_deaf ? 0 : IO_STREAM_READABLE) |
+                               (c->n_sent < c->n_bytes ? IO_STREAM_WRITABLE : 0));
 }
 
 static void client_frames(struct broker_client *c) {
@@ -196,7 +197,8 @@ void broker_client_dial(struct broker_client *c, struct broker_fixture *f) {
         frame_reader_init(&c->in, FRAME_BYTES_MAX, 4096);
         frame_reader_expect(&c->in, GREETING_BYTES);
         ASSERT_OK(sim_process_new(f->world, "client", NULL, NULL, NULL, &c->process));
-        ASSERT_OK(io_connect(sim_process_io(c->process), &address, client_on_stream, c, &c->stream));
+        ASSERT_OK(
+                io_connect(sim_process_io(c->process), &address, client_on_stream, c, &c->stream));
         client_want(c);
 }
 
@@ -296,7 +298,8 @@ struct broker_reply *broker_client_wait(struct broker_client *c, uint64_t correl
         usec_t until = sim_world_now(c->fixture->world) + BROKER_FIXTURE_WAIT_USEC;
         struct broker_reply *r;
 
-        while (!(r = broker_client_take(c, correlation)) && !c->has_ended && sim_world_step(c->fixture->world, until))
+        while (!(r = broker_client_take(c, correlation)) && !c->has_ended &&
+               sim_world_step(c->fixture->world, until))
                 ;
         if (!r)
                 test_fail(__FILE__,
@@ -330,7 +333,8 @@ enum drmq_error broker_reply_error(const struct broker_reply *r) {
         if (r->frame.type != FRAME_ERROR)
                 return DRMQ_ERROR_NONE;
 
-        ASSERT_OK(message_unpack(&drmq__proto__error_response__descriptor, r->frame.header, (void **) &m));
+        ASSERT_OK(message_unpack(
+                &drmq__proto__error_response__descriptor, r->frame.header, (void **) &m));
         ASSERT_NOT_NULL(m->error);
         ASSERT_NE(m->error->code, DRMQ_ERROR_NONE);
         ASSERT_EQ(m->error->retriable, drmq_error_is_retriable(m->error->code));
@@ -338,7 +342,9 @@ enum drmq_error broker_reply_error(const struct broker_reply *r) {
         return (enum drmq_error) m->error->code;
 }
 
-void *broker_reply_message(const struct broker_reply *r, uint16_t type, const ProtobufCMessageDescriptor *descriptor) {
+void *broker_reply_message(const struct broker_reply *r,
+                           uint16_t type,
+                           const ProtobufCMessageDescriptor *descriptor) {
         void *m;
 
         ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_NONE);
@@ -362,7 +368,8 @@ uint64_t broker_client_topic(struct broker_client *c, const char *name, uint32_t
         topic.partitions = n_partitions;
         create.topic = &topics;
         create.n_topic = 1;
-        first = broker_client_wait(c, broker_client_send(c, FRAME_TOPIC_CREATE, &create, NULL, 0, NULL, 0));
+        first = broker_client_wait(
+                c, broker_client_send(c, FRAME_TOPIC_CREATE, &create, NULL, 0, NULL, 0));
         created = broker_reply_message(
                 first, FRAME_TOPIC_CREATE, &drmq__proto__topic_create_response__descriptor);
         ASSERT_EQ(created->n_topic, 1);
@@ -370,8 +377,10 @@ uint64_t broker_client_topic(struct broker_client *c, const char *name, uint32_t
 
         metadata.topic = &names;
         metadata.n_topic = 1;
-        second = broker_client_wait(c, broker_client_send(c, FRAME_METADATA, &metadata, NULL, 0, NULL, 0));
-        told = broker_reply_message(second, FRAME_METADATA, &drmq__proto__metadata_response__descriptor);
+        second = broker_client_wait(
+                c, broker_client_send(c, FRAME_METADATA, &metadata, NULL, 0, NULL, 0));
+        told = broker_reply_message(
+                second, FRAME_METADATA, &drmq__proto__metadata_response__descriptor);
         ASSERT_EQ(told->n_topic, 1);
         ASSERT_EQ(told->topic[0]->n_partition, n_partitions);
         for (uint32_t i = 0; i < n_partitions; i++)
@@ -390,12 +399,17 @@ enum drmq_error broker_client_delete(struct broker_client *c, const char *name) 
         r = broker_client_wait(c, broker_client_send(c, FRAME_TOPIC_DELETE, &q, NULL, 0, NULL, 0));
         if (r->frame.type == FRAME_ERROR)
                 return broker_reply_error(r);
-        m = broker_reply_message(r, FRAME_TOPIC_DELETE, &drmq__proto__topic_delete_response__descriptor);
+        m = broker_reply_message(
+                r, FRAME_TOPIC_DELETE, &drmq__proto__topic_delete_response__descriptor);
         ASSERT_EQ(m->n_topic, 1);
         return m->topic[0]->error ? (enum drmq_error) m->topic[0]->error->code : DRMQ_ERROR_NONE;
 }
 
-struct slice broker_batch(int64_t producer_id, int16_t epoch, int32_t sequence, unsigned n_records, size_t value_bytes) {
+struct slice broker_batch(int64_t producer_id,
+                          int16_t epoch,
+                          int32_t sequence,
+                          unsigned n_records,
+                          size_t value_bytes) {
         _cleanup_(mem_freep) uint8_t *value = new0(uint8_t, value_bytes + 1);
         struct batch_seal seal = SEAL_INIT;
         struct builder b;
@@ -417,7 +431,10 @@ struct slice broker_batch(int64_t producer_id, int16_t epoch, int32_t sequence, 
         return s;
 }
 
-uint64_t broker_client_send_produce(struct broker_client *c, const struct broker_produce *p, size_t n, bool atomic) {
+uint64_t broker_client_send_produce(struct broker_client *c,
+                                    const struct broker_produce *p,
+                                    size_t n,
+                                    bool atomic) {
         Drmq__Proto__ProduceRequest q = DRMQ__PROTO__PRODUCE_REQUEST__INIT;
         struct produce_slice rows[64] = {};
         struct slice body[64] = {};
@@ -450,8 +467,10 @@ enum drmq_error broker_client_try(struct broker_client *c,
                                   uint64_t *ret_offset) {
         _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_wait(
                 c,
-                broker_client_send_produce(
-                        c, &(struct broker_produce){ partition_id, batch }, 1, /* atomic= */ false));
+                broker_client_send_produce(c,
+                                           &(struct broker_produce){ partition_id, batch },
+                                           1,
+                                           /* atomic= */ false));
         const struct produce_result *result;
 
         if (r->frame.type == FRAME_ERROR)
@@ -464,11 +483,16 @@ enum drmq_error broker_client_try(struct broker_client *c,
         return (enum drmq_error) le32_get(result->error);
 }
 
-uint64_t broker_client_produce(struct broker_client *c, uint64_t partition_id, unsigned n_records, size_t value_bytes) {
+uint64_t broker_client_produce(struct broker_client *c,
+                               uint64_t partition_id,
+                               unsigned n_records,
+                               size_t value_bytes) {
         uint64_t offset;
 
-        ASSERT_EQ(broker_client_try(c, partition_id, broker_batch(-1, -1, -1, n_records, value_bytes), &offset),
-                  DRMQ_ERROR_NONE);
+        ASSERT_EQ(
+                broker_client_try(
+                        c, partition_id, broker_batch(-1, -1, -1, n_records, value_bytes), &offset),
+                DRMQ_ERROR_NONE);
         return offset;
 }
 
@@ -478,7 +502,8 @@ uint64_t broker_client_send_fetch(struct broker_client *c,
                                   uint32_t wait_ms,
                                   uint32_t max_bytes) {
         Drmq__Proto__FetchRequest q = DRMQ__PROTO__FETCH_REQUEST__INIT;
-        const struct fetch_want want = { .partition_id = le64_of(partition_id), .offset = le64_of(offset) };
+        const struct fetch_want want = { .partition_id = le64_of(partition_id),
+                                         .offset = le64_of(offset) };
 
         q.wait_ms = wait_ms;
         q.max_bytes = max_bytes;
@@ -520,7 +545,8 @@ uint64_t broker_client_read(struct broker_client *c, uint64_t partition_id, uint
 
         for (;;) {
                 _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_wait(
-                        c, broker_client_send_fetch(c, partition_id, offset + n_messages, 0, 1 << 20));
+                        c,
+                        broker_client_send_fetch(c, partition_id, offset + n_messages, 0, 1 << 20));
                 uint64_t n = broker_reply_count(r, partition_id, offset + n_messages);
 
                 if (n == 0)
@@ -548,11 +574,15 @@ uint64_t broker_client_offset(struct broker_client *c,
         m = broker_reply_message(r, FRAME_OFFSETS, &drmq__proto__offsets_response__descriptor);
         ASSERT_EQ(m->n_answer, 1);
         ASSERT_EQ(m->answer[0]->partition_id, partition_id);
-        *ret_error = m->answer[0]->error ? (enum drmq_error) m->answer[0]->error->code : DRMQ_ERROR_NONE;
+        *ret_error =
+                m->answer[0]->error ? (enum drmq_error) m->answer[0]->error->code : DRMQ_ERROR_NONE;
         return *ret_error == DRMQ_ERROR_NONE ? m->answer[0]->offset : UINT64_MAX;
 }
 
-enum drmq_error broker_client_commit(struct broker_client *c, const char *group, uint64_t partition_id, uint64_t offset) {
+enum drmq_error broker_client_commit(struct broker_client *c,
+                                     const char *group,
+                                     uint64_t partition_id,
+                                     uint64_t offset) {
         Drmq__Proto__PositionCommitRequest q = DRMQ__PROTO__POSITION_COMMIT_REQUEST__INIT;
         Drmq__Proto__Position position = DRMQ__PROTO__POSITION__INIT, *positions = &position;
         _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
@@ -562,11 +592,15 @@ enum drmq_error broker_client_commit(struct broker_client *c, const char *group,
         q.group = (char *) group;
         q.position = &positions;
         q.n_position = 1;
-        r = broker_client_wait(c, broker_client_send(c, FRAME_POSITION_COMMIT, &q, NULL, 0, NULL, 0));
+        r = broker_client_wait(c,
+                               broker_client_send(c, FRAME_POSITION_COMMIT, &q, NULL, 0, NULL, 0));
         return broker_reply_error(r);
 }
 
-bool broker_client_position(struct broker_client *c, const char *group, uint64_t partition_id, uint64_t *ret_offset) {
+bool broker_client_position(struct broker_client *c,
+                            const char *group,
+                            uint64_t partition_id,
+                            uint64_t *ret_offset) {
         Drmq__Proto__PositionFetchRequest q = DRMQ__PROTO__POSITION_FETCH_REQUEST__INIT;
         _cleanup_(message_freep) Drmq__Proto__PositionFetchResponse *m = NULL;
         _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
@@ -574,8 +608,10 @@ bool broker_client_position(struct broker_client *c, const char *group, uint64_t
         q.group = (char *) group;
         q.partition_id = &partition_id;
         q.n_partition_id = 1;
-        r = broker_client_wait(c, broker_client_send(c, FRAME_POSITION_FETCH, &q, NULL, 0, NULL, 0));
-        m = broker_reply_message(r, FRAME_POSITION_FETCH, &drmq__proto__position_fetch_response__descriptor);
+        r = broker_client_wait(c,
+                               broker_client_send(c, FRAME_POSITION_FETCH, &q, NULL, 0, NULL, 0));
+        m = broker_reply_message(
+                r, FRAME_POSITION_FETCH, &drmq__proto__position_fetch_response__descriptor);
         ASSERT_EQ(m->n_position, 1);
         ASSERT_EQ(m->position[0]->partition_id, partition_id);
         *ret_offset = m->position[0]->offset;

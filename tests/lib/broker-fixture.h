@@ -33,7 +33,7 @@ struct broker_fixture {
         unsigned n_stopped;
         unsigned n_fatal;
         int fatal;
-        int accepted; /* result of the last broker_accept() */
+        int accepted;       /* result of the last broker_accept() */
         unsigned n_damaged; /* traces that speak of damage */
 };
 
@@ -106,7 +106,9 @@ DEFINE_CLEANUP(struct broker_reply *, broker_reply_free)
 /* Of a whole request: DRMQ_ERROR_NONE where the answer is not FRAME_ERROR. */
 enum drmq_error broker_reply_error(const struct broker_reply *r);
 /* The header; message_free(). Fails the test where the answer is an error. */
-void *broker_reply_message(const struct broker_reply *r, uint16_t type, const ProtobufCMessageDescriptor *descriptor);
+void *broker_reply_message(const struct broker_reply *r,
+                           uint16_t type,
+                           const ProtobufCMessageDescriptor *descriptor);
 
 /* ---- Requests of every day: send, wait, look ---- */
 
@@ -115,15 +117,25 @@ uint64_t broker_client_topic(struct broker_client *c, const char *name, uint32_t
 enum drmq_error broker_client_delete(struct broker_client *c, const char *name);
 
 /* Returns new batch of @n_records of @value_bytes each. @producer_id -1: none. */
-struct slice broker_batch(int64_t producer_id, int16_t epoch, int32_t sequence, unsigned n_records, size_t value_bytes);
+struct slice broker_batch(int64_t producer_id,
+                          int16_t epoch,
+                          int32_t sequence,
+                          unsigned n_records,
+                          size_t value_bytes);
 
 struct broker_produce {
         uint64_t partition_id;
         struct slice batch; /* takes */
 };
-uint64_t broker_client_send_produce(struct broker_client *c, const struct broker_produce *p, size_t n, bool atomic);
+uint64_t broker_client_send_produce(struct broker_client *c,
+                                    const struct broker_produce *p,
+                                    size_t n,
+                                    bool atomic);
 /* One plain batch of @n_records. Return: its base offset. */
-uint64_t broker_client_produce(struct broker_client *c, uint64_t partition_id, unsigned n_records, size_t value_bytes);
+uint64_t broker_client_produce(struct broker_client *c,
+                               uint64_t partition_id,
+                               unsigned n_records,
+                               size_t value_bytes);
 /* Result @i of an answer to produce. */
 const struct produce_result *broker_reply_result(const struct broker_reply *r, size_t i);
 /* Sends one batch, waits. Return: the error of its result, or of the request; @ret_offset may be NULL. */
@@ -147,8 +159,14 @@ uint64_t broker_client_offset(struct broker_client *c,
                               Drmq__Proto__OffsetKind kind,
                               int64_t time_ms,
                               enum drmq_error *ret_error);
-enum drmq_error broker_client_commit(struct broker_client *c, const char *group, uint64_t partition_id, uint64_t offset);
+enum drmq_error broker_client_commit(struct broker_client *c,
+                                     const char *group,
+                                     uint64_t partition_id,
+                                     uint64_t offset);
 /* Return: whether there is one. */
-bool broker_client_position(struct broker_client *c, const char *group, uint64_t partition_id, uint64_t *ret_offset);
+bool broker_client_position(struct broker_client *c,
+                            const char *group,
+                            uint64_t partition_id,
+                            uint64_t *ret_offset);
 /* message_free() */
 Drmq__Proto__StatusResponse *broker_client_status(struct broker_client *c);

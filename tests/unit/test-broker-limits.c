@@ -47,7 +47,9 @@ static void check_is_well(struct broker_fixture *f) {
 /* ---- Greetings and silence ---- */
 
 TEST(who_speaks_something_else_is_hung_up_on) {
-        static const char *const greetings[] = { "GET / HTTP/1.1\r\n\r\n", "DRMX\1\1\0\0", "SSH-2.0-OpenSSH\r\n" };
+        static const char *const greetings[] = { "GET / HTTP/1.1\r\n\r\n",
+                                                 "DRMX\1\1\0\0",
+                                                 "SSH-2.0-OpenSSH\r\n" };
         struct broker_fixture f;
 
         broker_fixture_init(&f, 1);
@@ -126,7 +128,9 @@ TEST(silence_between_requests_is_allowed) {
                 bytes = mem_bytes();
                 broker_fixture_run(&f, USEC_PER_SEC);
                 ASSERT_EQ(mem_bytes(), bytes);
-                ASSERT_EQ(frame_reader_held_bytes(&list_first(&f.broker->conns, struct conn, link)->in), 0);
+                ASSERT_EQ(frame_reader_held_bytes(
+                                  &list_first(&f.broker->conns, struct conn, link)->in),
+                          0);
         }
         broker_client_end(&c);
         broker_fixture_done(&f);
@@ -260,8 +264,8 @@ TEST(an_unknown_type_is_answered_and_the_connection_goes_on) {
 
         begin(&f, &c, 1);
         for (size_t i = 0; i < ELEMENTSOF(types); i++) {
-                struct broker_reply *r =
-                        broker_client_wait(&c, broker_client_send(&c, types[i], NULL, NULL, 0, NULL, 0));
+                struct broker_reply *r = broker_client_wait(
+                        &c, broker_client_send(&c, types[i], NULL, NULL, 0, NULL, 0));
 
                 ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_UNKNOWN_TYPE);
                 broker_reply_free(r);
@@ -313,11 +317,13 @@ static enum drmq_error produce_raw(struct broker_client *c,
                 memcpy(b->data, body, body_bytes);
         s = slice_of(b, b->data, body_bytes);
         r = broker_client_wait(
-                c, broker_client_send(c, FRAME_PRODUCE, &q, table, table_bytes, &s, body_bytes > 0));
+                c,
+                broker_client_send(c, FRAME_PRODUCE, &q, table, table_bytes, &s, body_bytes > 0));
         slice_done(&s);
         buf_unref(b);
-        return r->frame.type == FRAME_ERROR ? broker_reply_error(r) :
-                                              (enum drmq_error) le32_get(broker_reply_result(r, 0)->error);
+        return r->frame.type == FRAME_ERROR
+                       ? broker_reply_error(r)
+                       : (enum drmq_error) le32_get(broker_reply_result(r, 0)->error);
 }
 
 TEST(tables_that_do_not_fit_their_bodies_are_refused) {
@@ -335,21 +341,28 @@ TEST(tables_that_do_not_fit_their_bodies_are_refused) {
         memcpy(twice + batch.size, batch.data, batch.size);
 
         ASSERT_EQ(produce_raw(&c, NULL, 0, NULL, 0), DRMQ_ERROR_MALFORMED);
-        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]) - 1, batch.data, batch.size), DRMQ_ERROR_MALFORMED);
-        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]) + 1, batch.data, batch.size), DRMQ_ERROR_MALFORMED);
+        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]) - 1, batch.data, batch.size),
+                  DRMQ_ERROR_MALFORMED);
+        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]) + 1, batch.data, batch.size),
+                  DRMQ_ERROR_MALFORMED);
         rows[0].batch_bytes = le32_of((uint32_t) batch.size - 1);
-        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), batch.data, batch.size), DRMQ_ERROR_MALFORMED);
+        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), batch.data, batch.size),
+                  DRMQ_ERROR_MALFORMED);
         rows[0].batch_bytes = le32_of((uint32_t) batch.size + 1);
-        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), batch.data, batch.size), DRMQ_ERROR_MALFORMED);
+        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), batch.data, batch.size),
+                  DRMQ_ERROR_MALFORMED);
         rows[0].batch_bytes = le32_of(UINT32_MAX);
-        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), batch.data, batch.size), DRMQ_ERROR_MALFORMED);
+        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), batch.data, batch.size),
+                  DRMQ_ERROR_MALFORMED);
         /* two lengths that add up to the body, modulo 2^32 */
         rows[0].batch_bytes = le32_of((uint32_t) batch.size);
-        rows[1].batch_bytes = le32_of(UINT32_MAX - (uint32_t) batch.size + 1 + (uint32_t) batch.size);
+        rows[1].batch_bytes =
+                le32_of(UINT32_MAX - (uint32_t) batch.size + 1 + (uint32_t) batch.size);
         ASSERT_EQ(produce_raw(&c, rows, sizeof(rows), batch.data, batch.size), DRMQ_ERROR_NONE);
         /* two batches in one row */
         rows[0].batch_bytes = le32_of((uint32_t) (2 * batch.size));
-        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), twice, 2 * batch.size), DRMQ_ERROR_CORRUPT_BATCH);
+        ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), twice, 2 * batch.size),
+                  DRMQ_ERROR_CORRUPT_BATCH);
         /* an empty one */
         rows[0].batch_bytes = le32_of(0);
         ASSERT_EQ(produce_raw(&c, rows, sizeof(rows[0]), NULL, 0), DRMQ_ERROR_CORRUPT_BATCH);
@@ -380,7 +393,9 @@ TEST(every_flipped_bit_of_a_batch_is_seen) {
                 copy[at] ^= (uint8_t) (1u << at % 8);
                 e = produce_raw(&c, &row, sizeof(row), copy, batch.size);
                 if (at < 8 || (at >= 12 && at < 16))
-                        n_good += e == DRMQ_ERROR_NONE; /* base offset and epoch are the broker's to give */
+                        n_good +=
+                                e ==
+                                DRMQ_ERROR_NONE; /* base offset and epoch are the broker's to give */
                 else
                         ASSERT_NE(e, DRMQ_ERROR_NONE);
         }
@@ -407,15 +422,19 @@ TEST(random_bytes_hurt_nobody) {
                 random_bytes(&random, bytes, sizeof(bytes));
                 /* Half of them are good preludes at least. */
                 while (i % 2 == 0 && at + FRAME_PRELUDE_BYTES + 32 < n) {
-                        size_t k = random_between(&random, 0, 32), n_table = random_between(&random, 0, k);
+                        size_t k = random_between(&random, 0, 32),
+                               n_table = random_between(&random, 0, k);
 
                         memset(bytes + at, 0, FRAME_PRELUDE_BYTES);
                         le32_store(bytes + at, (uint32_t) (FRAME_PRELUDE_BYTES + k));
                         le32_store(bytes + at + 4, (uint32_t) (k - n_table));
                         le32_store(bytes + at + 8, (uint32_t) n_table);
-                        le16_store(bytes + at + 12, (uint16_t) random_between(&random, 0, _FRAME_TYPE_MAX));
+                        le16_store(bytes + at + 12,
+                                   (uint16_t) random_between(&random, 0, _FRAME_TYPE_MAX));
                         le32_store(bytes + at + 28,
-                                   crc32c(crc32c(0, bytes + at, 28), bytes + at + FRAME_PRELUDE_BYTES, k));
+                                   crc32c(crc32c(0, bytes + at, 28),
+                                          bytes + at + FRAME_PRELUDE_BYTES,
+                                          k));
                         at += FRAME_PRELUDE_BYTES + k;
                 }
                 broker_client_bytes(&c, bytes, n);
@@ -487,20 +506,22 @@ TEST(who_holds_the_budget_and_falls_silent_loses_it) {
         id = broker_client_topic(&honest, "a", 1);
         for (size_t i = 0; i < ELEMENTSOF(holders); i++) {
                 broker_client_connect(&holders[i], &f);
-                broker_client_send_produce(&holders[i],
-                                           &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB - 2000) },
-                                           1,
-                                           /* atomic= */ false);
+                broker_client_send_produce(
+                        &holders[i],
+                        &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB - 2000) },
+                        1,
+                        /* atomic= */ false);
                 broker_client_hold(&holders[i], 10);
         }
         broker_fixture_run(&f, USEC_PER_SEC);
         ASSERT_GT(f.broker->requests.used_bytes, 3 * MIB - 10000);
 
         /* It has to wait longer than the idle time, and that is not its fault. */
-        broker_client_send_produce(&honest,
-                                   &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB / 2) },
-                                   1,
-                                   /* atomic= */ false);
+        broker_client_send_produce(
+                &honest,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB / 2) },
+                1,
+                /* atomic= */ false);
         broker_fixture_run(&f, 20 * USEC_PER_SEC);
         ASSERT_NULL(broker_client_take(&honest, honest.correlation));
         broker_fixture_run(&f, 12 * USEC_PER_SEC);
@@ -529,16 +550,18 @@ TEST(the_last_one_to_lose_the_budget_wakes_who_waits) {
         broker_client_connect(&honest, &f);
         id = broker_client_topic(&honest, "a", 1);
         broker_client_connect(&holder, &f);
-        broker_client_send_produce(&holder,
-                                   &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB - 2000) },
-                                   1,
-                                   /* atomic= */ false);
+        broker_client_send_produce(
+                &holder,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB - 2000) },
+                1,
+                /* atomic= */ false);
         broker_client_hold(&holder, 10);
         broker_fixture_run(&f, 25 * USEC_PER_SEC);
-        broker_client_send_produce(&honest,
-                                   &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB / 2) },
-                                   1,
-                                   /* atomic= */ false);
+        broker_client_send_produce(
+                &honest,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, MIB / 2) },
+                1,
+                /* atomic= */ false);
         ASSERT_TRUE(broker_client_wait_end(&holder, 10 * USEC_PER_SEC));
         ASSERT_NULL(broker_client_take(&honest, honest.correlation));
         broker_fixture_run(&f, 2 * USEC_PER_SEC);
@@ -563,9 +586,11 @@ TEST(a_connection_has_so_many_requests_under_way_and_the_rest_follow) {
         first = c.correlation + 1;
         for (uint64_t i = 0; i < n; i++)
                 broker_client_send_fetch(&c, id, 0, 600000, 1000);
-        broker_fixture_run(&f, 2 * f.config.idle_usec); /* it is the broker that does not take them */
+        broker_fixture_run(&f,
+                           2 * f.config.idle_usec); /* it is the broker that does not take them */
         ASSERT_FALSE(c.has_ended);
-        ASSERT_EQ(list_first(&f.broker->conns, struct conn, link)->n_requests, REQUESTS_PER_CONNECTION_MAX);
+        ASSERT_EQ(list_first(&f.broker->conns, struct conn, link)->n_requests,
+                  REQUESTS_PER_CONNECTION_MAX);
 
         (void) broker_client_produce(&other, id, 1, 10);
         for (uint64_t i = 0; i < n; i++) {
@@ -808,20 +833,29 @@ static void ask_half_a_greeting(struct broker_client *c, uint64_t id) {
 
 static void ask_half_a_frame(struct broker_client *c, uint64_t id) {
         broker_client_send_produce(
-                c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 200000) }, 1, /* atomic= */ false);
+                c,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 200000) },
+                1,
+                /* atomic= */ false);
         broker_client_hold(c, 100);
 }
 
 static void ask_produce(struct broker_client *c, uint64_t id) {
         for (int i = 0; i < 5; i++)
                 broker_client_send_produce(
-                        c, &(struct broker_produce){ id, broker_batch(9, 0, i, 1, 1000) }, 1, /* atomic= */ false);
+                        c,
+                        &(struct broker_produce){ id, broker_batch(9, 0, i, 1, 1000) },
+                        1,
+                        /* atomic= */ false);
 }
 
 static void ask_duplicates(struct broker_client *c, uint64_t id) {
         for (int i = 0; i < 5; i++)
                 broker_client_send_produce(
-                        c, &(struct broker_produce){ id, broker_batch(9, 0, 0, 1, 1000) }, 1, /* atomic= */ false);
+                        c,
+                        &(struct broker_produce){ id, broker_batch(9, 0, 0, 1, 1000) },
+                        1,
+                        /* atomic= */ false);
 }
 
 static void ask_fetch(struct broker_client *c, uint64_t id) {
@@ -835,7 +869,8 @@ static void ask_long_poll(struct broker_client *c, uint64_t id) {
 }
 
 static void ask_offsets(struct broker_client *c, uint64_t id) {
-        Drmq__Proto__OffsetQuery query = DRMQ__PROTO__OFFSET_QUERY__INIT, *queries[3] = { &query, &query, &query };
+        Drmq__Proto__OffsetQuery query = DRMQ__PROTO__OFFSET_QUERY__INIT,
+                                 *queries[3] = { &query, &query, &query };
         Drmq__Proto__OffsetsRequest q = DRMQ__PROTO__OFFSETS_REQUEST__INIT;
 
         query.partition_id = id;
@@ -909,7 +944,8 @@ static void ask(struct broker_fixture *f, struct broker_client *c, size_t which,
         broker_client_end(&other);
         broker_fixture_run(f, USEC_PER_SEC);
 
-        sim_disk_set_faults(f->disk, &(struct sim_disk_faults){ .read_again = n_steps % 2 ? 1000000 : 0 });
+        sim_disk_set_faults(f->disk,
+                            &(struct sim_disk_faults){ .read_again = n_steps % 2 ? 1000000 : 0 });
         sim_world_net(f->world)->config.crumbs_per_million = n_steps % 3 ? 0 : 100000;
         if (asks[which] == ask_half_a_greeting) {
                 broker_client_dial(c, f);
@@ -975,13 +1011,17 @@ TEST(a_stop_comes_to_its_end_from_any_state_and_leaves_nothing_to_replay) {
 /* ---- Disks ---- */
 
 /* Sends batches until one is refused. What the log had taken before it knew waits for room. */
-static uint64_t fill_disk(struct broker_fixture *f, struct broker_client *c, uint64_t id, uint64_t *ret_waiting) {
+static uint64_t
+fill_disk(struct broker_fixture *f, struct broker_client *c, uint64_t id, uint64_t *ret_waiting) {
         sim_disk_set_capacity(f->disk, sim_disk_used_bytes(f->disk) + 1);
         *ret_waiting = 0;
         for (uint64_t n = 0; n < 1000;) {
                 _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
                 uint64_t correlation = broker_client_send_produce(
-                        c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 50000) }, 1, /* atomic= */ false);
+                        c,
+                        &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 50000) },
+                        1,
+                        /* atomic= */ false);
 
                 broker_fixture_run(f, 3 * USEC_PER_SEC);
                 r = broker_client_take(c, correlation);
@@ -1044,7 +1084,10 @@ TEST(a_full_disk_does_not_keep_it_from_stopping) {
         sim_disk_set_capacity(f.disk, sim_disk_used_bytes(f.disk) + 1);
         for (size_t i = 0; i < ELEMENTSOF(correlations); i++)
                 correlations[i] = broker_client_send_produce(
-                        &c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 600000) }, 1, /* atomic= */ false);
+                        &c,
+                        &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 600000) },
+                        1,
+                        /* atomic= */ false);
         broker_fixture_run(&f, 5 * USEC_PER_SEC);
         for (size_t i = 0; i < ELEMENTSOF(correlations); i++) {
                 struct broker_reply *r = broker_client_take(&c, correlations[i]);
@@ -1086,7 +1129,10 @@ TEST(a_failed_sync_stops_it_and_nothing_is_answered_any_more) {
                 correlations[1] = broker_client_send_fetch(&c, id, 0, 0, 0);
                 correlations[2] = broker_client_send(&c, FRAME_STATUS, NULL, NULL, 0, NULL, 0);
                 correlations[3] = broker_client_send_produce(
-                        &c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 10) }, 1, /* atomic= */ false);
+                        &c,
+                        &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, 10) },
+                        1,
+                        /* atomic= */ false);
                 broker_fixture_run(&f, 10 * USEC_PER_SEC);
                 ASSERT_EQ(f.n_fatal, 1);
                 ASSERT_EQ(f.fatal, -EIO);
@@ -1156,7 +1202,8 @@ TEST(a_damaged_end_forbids_appends_and_the_rest_is_served) {
                 broker_fixture_start(&f);
                 broker_client_connect(&c, &f);
                 ASSERT_GT(f.n_damaged, 0);
-                ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL), DRMQ_ERROR_NOT_WRITABLE);
+                ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL),
+                          DRMQ_ERROR_NOT_WRITABLE);
                 ASSERT_EQ(broker_client_commit(&c, "g", id, 1), DRMQ_ERROR_NOT_WRITABLE);
                 ASSERT_GE(broker_client_read(&c, id, 0), 10);
                 broker_fixture_stop(&f);

@@ -31,7 +31,8 @@ static void again(struct broker_fixture *f, struct broker_client *c, bool is_sto
         broker_client_connect(c, f);
 }
 
-static enum drmq_error result(struct broker_client *c, uint64_t correlation, size_t i, uint64_t *ret_offset) {
+static enum drmq_error
+result(struct broker_client *c, uint64_t correlation, size_t i, uint64_t *ret_offset) {
         _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_wait(c, correlation);
 
         if (r->frame.type == FRAME_ERROR)
@@ -84,12 +85,14 @@ static enum drmq_error created(struct broker_client *c, uint64_t correlation, si
 
         if (r->frame.type == FRAME_ERROR)
                 return broker_reply_error(r);
-        m = broker_reply_message(r, FRAME_TOPIC_CREATE, &drmq__proto__topic_create_response__descriptor);
+        m = broker_reply_message(
+                r, FRAME_TOPIC_CREATE, &drmq__proto__topic_create_response__descriptor);
         ASSERT_LT(i, m->n_topic);
         return m->topic[i]->error ? (enum drmq_error) m->topic[i]->error->code : DRMQ_ERROR_NONE;
 }
 
-static enum drmq_error create(struct broker_client *c, const char *name, uint32_t n_partitions, bool if_missing) {
+static enum drmq_error
+create(struct broker_client *c, const char *name, uint32_t n_partitions, bool if_missing) {
         return created(c, send_create(c, &name, 1, n_partitions, if_missing), 0);
 }
 
@@ -197,8 +200,8 @@ TEST(two_that_make_one_topic_at_once_both_find_it_made) {
                 broker_client_send(&clients[i], FRAME_METADATA, &q, NULL, 0, NULL, 0);
         for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
                 struct broker_reply *r = broker_client_wait(&clients[i], clients[i].correlation);
-                Drmq__Proto__MetadataResponse *m =
-                        broker_reply_message(r, FRAME_METADATA, &drmq__proto__metadata_response__descriptor);
+                Drmq__Proto__MetadataResponse *m = broker_reply_message(
+                        r, FRAME_METADATA, &drmq__proto__metadata_response__descriptor);
 
                 ASSERT_NULL(m->topic[0]->error);
                 ASSERT_EQ(m->topic[0]->n_partition, 1);
@@ -212,9 +215,13 @@ TEST(two_that_make_one_topic_at_once_both_find_it_made) {
 }
 
 TEST(topics_are_created_once) {
-        static const char *const mixed[] = { "a", "b", "no good", "c" }, *const twice[] = { "x", "x" };
+        static const char *const mixed[] = { "a", "b", "no good", "c" }, *const twice[] = { "x",
+                                                                                            "x" };
         static const enum drmq_error errors[] = {
-                DRMQ_ERROR_TOPIC_EXISTS, DRMQ_ERROR_NONE, DRMQ_ERROR_INVALID_NAME, DRMQ_ERROR_NONE,
+                DRMQ_ERROR_TOPIC_EXISTS,
+                DRMQ_ERROR_NONE,
+                DRMQ_ERROR_INVALID_NAME,
+                DRMQ_ERROR_NONE,
         };
         struct broker_fixture f;
         struct broker_client c;
@@ -263,7 +270,9 @@ TEST(many_topics_are_one_entry) {
         }
         q.topic = pointers;
         q.n_topic = N;
-        ASSERT_EQ(created(&c, broker_client_send(&c, FRAME_TOPIC_CREATE, &q, NULL, 0, NULL, 0), N - 1),
+        ASSERT_EQ(created(&c,
+                          broker_client_send(&c, FRAME_TOPIC_CREATE, &q, NULL, 0, NULL, 0),
+                          N - 1),
                   DRMQ_ERROR_NONE);
         ASSERT_EQ(f.broker->shards[SHARD_METADATA]->state->index, before + 1);
 
@@ -317,9 +326,11 @@ TEST(a_deleted_topic_is_gone_and_its_name_is_free) {
                 ASSERT_EQ(broker_client_delete(&c, "a"), DRMQ_ERROR_UNKNOWN_TOPIC);
                 if (how > 0)
                         again(&f, &c, /* is_stopped= */ how == 1);
-                ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL), DRMQ_ERROR_UNKNOWN_PARTITION);
+                ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL),
+                          DRMQ_ERROR_UNKNOWN_PARTITION);
                 ASSERT_EQ(broker_client_commit(&c, "g", id, 1), DRMQ_ERROR_UNKNOWN_PARTITION);
-                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e), UINT64_MAX);
+                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e),
+                          UINT64_MAX);
                 ASSERT_EQ(e, DRMQ_ERROR_UNKNOWN_PARTITION);
 
                 second = broker_client_topic(&c, "a", 1);
@@ -393,7 +404,8 @@ TEST(a_delete_that_a_crash_interrupted_is_finished) {
 
                 ASSERT_OK(broker_fixture_open(&f));
                 data = f.broker->shards[SHARD_DATA]->state;
-                if (!state_topic(f.broker->shards[SHARD_METADATA]->state, "a") && state_partition(data, id))
+                if (!state_topic(f.broker->shards[SHARD_METADATA]->state, "a") &&
+                    state_partition(data, id))
                         n_unfinished++;
                 broker_start(f.broker);
                 broker_fixture_run(&f, USEC_PER_SEC);
@@ -475,22 +487,27 @@ TEST(an_atomic_request_is_all_or_nothing) {
                 struct broker_produce p[] = {
                         { id, broker_batch(7, 0, 0, 2, 10) },
                         { id + 1, broker_batch(7, 0, 0, 3, 10) },
-                        { i == 0 ? 4711 :
-                          i == 1 ? id :
-                                   id + 2,
+                        { i == 0   ? 4711
+                          : i == 1 ? id
+                                   : id + 2,
                           broker_batch(7, 0, 0, 3, 10) },
                 };
 
-                r = broker_client_wait(&c, broker_client_send_produce(&c, p, ELEMENTSOF(p), /* atomic= */ true));
+                r = broker_client_wait(
+                        &c, broker_client_send_produce(&c, p, ELEMENTSOF(p), /* atomic= */ true));
                 if (i < 2) {
-                        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error), DRMQ_ERROR_INVALID_ARGUMENT);
-                        ASSERT_EQ(le32_get(broker_reply_result(r, 1)->error), DRMQ_ERROR_INVALID_ARGUMENT);
+                        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error),
+                                  DRMQ_ERROR_INVALID_ARGUMENT);
+                        ASSERT_EQ(le32_get(broker_reply_result(r, 1)->error),
+                                  DRMQ_ERROR_INVALID_ARGUMENT);
                         ASSERT_EQ(le32_get(broker_reply_result(r, 2)->error),
-                                  i == 0 ? DRMQ_ERROR_UNKNOWN_PARTITION : DRMQ_ERROR_INVALID_ARGUMENT);
+                                  i == 0 ? DRMQ_ERROR_UNKNOWN_PARTITION
+                                         : DRMQ_ERROR_INVALID_ARGUMENT);
                         ASSERT_EQ(f.broker->shards[SHARD_DATA]->state->index, index);
                 } else {
                         for (size_t k = 0; k < 3; k++)
-                                ASSERT_EQ(le32_get(broker_reply_result(r, k)->error), DRMQ_ERROR_NONE);
+                                ASSERT_EQ(le32_get(broker_reply_result(r, k)->error),
+                                          DRMQ_ERROR_NONE);
                         ASSERT_EQ(f.broker->shards[SHARD_DATA]->state->index, index + 1);
                 }
                 broker_reply_free(r);
@@ -503,7 +520,8 @@ TEST(an_atomic_request_is_all_or_nothing) {
                         { id + 1, broker_batch(7, 0, i == 0 ? 0 : 3, 3, 10) },
                 };
 
-                r = broker_client_wait(&c, broker_client_send_produce(&c, p, ELEMENTSOF(p), /* atomic= */ true));
+                r = broker_client_wait(
+                        &c, broker_client_send_produce(&c, p, ELEMENTSOF(p), /* atomic= */ true));
                 for (size_t k = 0; k < 2; k++)
                         ASSERT_EQ(le32_get(broker_reply_result(r, k)->error),
                                   i == 0 ? DRMQ_ERROR_DUPLICATE : DRMQ_ERROR_INVALID_ARGUMENT);
@@ -534,7 +552,8 @@ TEST(a_batch_that_is_not_allowed_is_refused_by_its_own_reason) {
                 ASSERT_OK(batch_verify(&v));
                 ASSERT_EQ(broker_client_try(&c, id, copy, NULL), DRMQ_ERROR_UNKNOWN_CODEC);
         }
-        for (unsigned attribute = 3; attribute < 7; attribute++) { /* append time, transactional, control, horizon */
+        for (unsigned attribute = 3; attribute < 7;
+             attribute++) { /* append time, transactional, control, horizon */
                 struct buf *b = buf_new(batch.size);
 
                 memcpy(b->data, batch.data, batch.size);
@@ -589,12 +608,21 @@ TEST(a_duplicate_in_flight_is_answered_with_what_it_repeats_and_no_sooner) {
         sim_process_set_speed(f.process, &slow);
 
         correlations[0] = broker_client_send_produce(
-                &c, &(struct broker_produce){ id, broker_batch(9, 0, 0, 5, 10) }, 1, /* atomic= */ false);
+                &c,
+                &(struct broker_produce){ id, broker_batch(9, 0, 0, 5, 10) },
+                1,
+                /* atomic= */ false);
         correlations[1] = broker_client_send_produce(
-                &c, &(struct broker_produce){ id, broker_batch(9, 0, 0, 5, 10) }, 1, /* atomic= */ false);
+                &c,
+                &(struct broker_produce){ id, broker_batch(9, 0, 0, 5, 10) },
+                1,
+                /* atomic= */ false);
         broker_fixture_run(&f, USEC_PER_SEC / 2);
         correlations[2] = broker_client_send_produce(
-                &other, &(struct broker_produce){ id, broker_batch(9, 0, 0, 5, 10) }, 1, /* atomic= */ false);
+                &other,
+                &(struct broker_produce){ id, broker_batch(9, 0, 0, 5, 10) },
+                1,
+                /* atomic= */ false);
         /* with something new behind it */
         correlations[3] = broker_client_send_produce(&other,
                                                      (struct broker_produce[]){
@@ -631,20 +659,27 @@ TEST(a_retry_is_known_after_any_kind_of_restart) {
                 begin(&f, &c, 1);
                 id = broker_client_topic(&c, "a", 1);
                 for (int i = 0; i < 7; i++)
-                        ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 1, 10 * i, 10, 10), &offset), DRMQ_ERROR_NONE);
+                        ASSERT_EQ(broker_client_try(
+                                          &c, id, broker_batch(9, 1, 10 * i, 10, 10), &offset),
+                                  DRMQ_ERROR_NONE);
                 again(&f, &c, /* is_stopped= */ how == 1);
                 if (how == 2)
                         again(&f, &c, /* is_stopped= */ true);
                 for (int i = 2; i < 7; i++) {
-                        ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 1, 10 * i, 10, 10), &offset),
+                        ASSERT_EQ(broker_client_try(
+                                          &c, id, broker_batch(9, 1, 10 * i, 10, 10), &offset),
                                   DRMQ_ERROR_DUPLICATE);
                         ASSERT_EQ(offset, 10 * i);
                 }
-                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 1, 80, 10, 10), NULL), DRMQ_ERROR_OUT_OF_SEQUENCE);
-                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 0, 70, 10, 10), NULL), DRMQ_ERROR_FENCED);
-                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 2, 0, 10, 10), &offset), DRMQ_ERROR_NONE);
+                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 1, 80, 10, 10), NULL),
+                          DRMQ_ERROR_OUT_OF_SEQUENCE);
+                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 0, 70, 10, 10), NULL),
+                          DRMQ_ERROR_FENCED);
+                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 2, 0, 10, 10), &offset),
+                          DRMQ_ERROR_NONE);
                 ASSERT_EQ(offset, 70);
-                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 1, 70, 10, 10), NULL), DRMQ_ERROR_FENCED);
+                ASSERT_EQ(broker_client_try(&c, id, broker_batch(9, 1, 70, 10, 10), NULL),
+                          DRMQ_ERROR_FENCED);
                 ASSERT_EQ(broker_client_read(&c, id, 0), 80);
                 done(&f, &c);
         }
@@ -652,18 +687,23 @@ TEST(a_retry_is_known_after_any_kind_of_restart) {
 
 /* ---- Fetch ---- */
 
-static Drmq__Proto__FetchResponse *
-fetch(struct broker_client *c, const struct fetch_want *wants, size_t n, uint32_t max_bytes, struct broker_reply **ret) {
+static Drmq__Proto__FetchResponse *fetch(struct broker_client *c,
+                                         const struct fetch_want *wants,
+                                         size_t n,
+                                         uint32_t max_bytes,
+                                         struct broker_reply **ret) {
         Drmq__Proto__FetchRequest q = DRMQ__PROTO__FETCH_REQUEST__INIT;
 
         q.max_bytes = max_bytes;
-        *ret = broker_client_wait(c, broker_client_send(c, FRAME_FETCH, &q, wants, n * sizeof(wants[0]), NULL, 0));
+        *ret = broker_client_wait(
+                c, broker_client_send(c, FRAME_FETCH, &q, wants, n * sizeof(wants[0]), NULL, 0));
         return broker_reply_message(*ret, FRAME_FETCH, &drmq__proto__fetch_response__descriptor);
 }
 
 /* The same with reads that go to jobs, and with those that need none. */
 TEST(a_fetch_is_bounded_and_the_first_batch_comes_whole) {
-        for (unsigned again_per_million = 0; again_per_million <= 1000000; again_per_million += 500000) {
+        for (unsigned again_per_million = 0; again_per_million <= 1000000;
+             again_per_million += 500000) {
                 struct fetch_want wants[3] = {};
                 Drmq__Proto__FetchResponse *m;
                 struct broker_fixture f;
@@ -675,7 +715,8 @@ TEST(a_fetch_is_bounded_and_the_first_batch_comes_whole) {
                 id = broker_client_topic(&c, "a", 3);
                 for (unsigned i = 0; i < 20; i++)
                         (void) broker_client_produce(&c, id + i % 2, 1, 10000);
-                sim_disk_set_faults(f.disk, &(struct sim_disk_faults){ .read_again = again_per_million });
+                sim_disk_set_faults(f.disk,
+                                    &(struct sim_disk_faults){ .read_again = again_per_million });
                 for (size_t i = 0; i < ELEMENTSOF(wants); i++)
                         wants[i].partition_id = le64_of(id + i);
 
@@ -704,8 +745,16 @@ TEST(a_fetch_is_bounded_and_the_first_batch_comes_whole) {
                 wants[1].offset = le64_of(5);
                 m = fetch(&c, wants, 3, 1 << 20, &r);
                 ASSERT_GE(r->frame.table.size, 2 * sizeof(struct fetch_slice));
-                ASSERT_EQ(le64_get(((const struct fetch_slice *) (const void *) r->frame.table.data)[0].base_offset), 9);
-                ASSERT_EQ(le64_get(((const struct fetch_slice *) (const void *) r->frame.table.data)[1].base_offset), 5);
+                ASSERT_EQ(
+                        le64_get(
+                                ((const struct fetch_slice *) (const void *) r->frame.table.data)[0]
+                                        .base_offset),
+                        9);
+                ASSERT_EQ(
+                        le64_get(
+                                ((const struct fetch_slice *) (const void *) r->frame.table.data)[1]
+                                        .base_offset),
+                        5);
                 message_free(m);
                 broker_reply_free(r);
                 ASSERT_EQ(broker_client_read(&c, id, 0), 10);
@@ -727,7 +776,8 @@ TEST(an_offset_outside_is_told_the_bounds) {
         (void) broker_client_produce(&c, id, 5, 10);
         wants[0] = (struct fetch_want){ .partition_id = le64_of(id), .offset = le64_of(6) };
         wants[1] = (struct fetch_want){ .partition_id = le64_of(4711) };
-        wants[2] = (struct fetch_want){ .partition_id = le64_of(id), .offset = le64_of(UINT64_MAX) };
+        wants[2] =
+                (struct fetch_want){ .partition_id = le64_of(id), .offset = le64_of(UINT64_MAX) };
         m = fetch(&c, wants, 3, 0, &r);
         ASSERT_EQ(m->n_partition, 3);
         ASSERT_EQ(m->partition[0]->error->code, DRMQ_ERROR_OFFSET_OUT_OF_RANGE);
@@ -817,10 +867,14 @@ TEST(what_is_not_committed_is_not_seen) {
         slow.log_min = slow.log_max = 2 * USEC_PER_SEC;
         sim_process_set_speed(f.process, &slow);
         correlation = broker_client_send_produce(
-                &c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 5, 10) }, 1, /* atomic= */ false);
+                &c,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 5, 10) },
+                1,
+                /* atomic= */ false);
         broker_fixture_run(&f, USEC_PER_SEC);
         ASSERT_EQ(broker_client_read(&reader, id, 0), 0);
-        ASSERT_EQ(broker_client_offset(&reader, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e), 0);
+        ASSERT_EQ(broker_client_offset(&reader, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e),
+                  0);
         ASSERT_EQ(result(&c, correlation, 0, NULL), DRMQ_ERROR_NONE);
         ASSERT_EQ(broker_client_read(&reader, id, 0), 5);
         broker_client_end(&reader);
@@ -838,7 +892,8 @@ TEST(malformed_fetches_are_refused) {
 
         begin(&f, &c, 1);
         for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
-                r = broker_client_wait(&c, broker_client_send(&c, FRAME_FETCH, &q, zeroes, sizes[i], NULL, 0));
+                r = broker_client_wait(
+                        &c, broker_client_send(&c, FRAME_FETCH, &q, zeroes, sizes[i], NULL, 0));
                 ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_MALFORMED);
                 broker_reply_free(r);
         }
@@ -852,7 +907,8 @@ TEST(malformed_fetches_are_refused) {
 /* ---- Offsets and positions ---- */
 
 TEST(offsets_are_found_by_place_and_by_time) {
-        for (unsigned again_per_million = 0; again_per_million <= 1000000; again_per_million += 1000000) {
+        for (unsigned again_per_million = 0; again_per_million <= 1000000;
+             again_per_million += 1000000) {
                 struct broker_fixture f;
                 struct broker_client c;
                 int64_t times[10];
@@ -861,27 +917,52 @@ TEST(offsets_are_found_by_place_and_by_time) {
 
                 begin(&f, &c, 1);
                 id = broker_client_topic(&c, "a", 2);
-                sim_disk_set_faults(f.disk, &(struct sim_disk_faults){ .read_again = again_per_million });
+                sim_disk_set_faults(f.disk,
+                                    &(struct sim_disk_faults){ .read_again = again_per_million });
                 for (unsigned i = 0; i < ELEMENTSOF(times); i++) {
                         broker_fixture_run(&f, USEC_PER_SEC);
                         (void) broker_client_produce(&c, id, 3, 10);
-                        times[i] = state_partition(f.broker->shards[SHARD_DATA]->state, id)->last_append_ms;
+                        times[i] = state_partition(f.broker->shards[SHARD_DATA]->state, id)
+                                           ->last_append_ms;
                 }
 
-                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_BEGINNING, 0, &e), 0);
-                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e), 30);
-                ASSERT_EQ(broker_client_offset(&c, id + 1, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e), 0);
-                ASSERT_EQ(broker_client_offset(&c, id + 1, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, 0, &e), 0);
+                ASSERT_EQ(broker_client_offset(
+                                  &c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_BEGINNING, 0, &e),
+                          0);
+                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e),
+                          30);
+                ASSERT_EQ(broker_client_offset(
+                                  &c, id + 1, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e),
+                          0);
+                ASSERT_EQ(broker_client_offset(
+                                  &c, id + 1, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, 0, &e),
+                          0);
                 for (unsigned i = 0; i < ELEMENTSOF(times); i++) {
-                        ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, times[i], &e), 3 * i);
-                        ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, times[i] + 1, &e),
+                        ASSERT_EQ(broker_client_offset(&c,
+                                                       id,
+                                                       DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME,
+                                                       times[i],
+                                                       &e),
+                                  3 * i);
+                        ASSERT_EQ(broker_client_offset(&c,
+                                                       id,
+                                                       DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME,
+                                                       times[i] + 1,
+                                                       &e),
                                   3 * i + 3);
                 }
-                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, INT64_MIN, &e), 0);
-                ASSERT_EQ(broker_client_offset(&c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, INT64_MAX, &e), 30);
-                ASSERT_EQ(broker_client_offset(&c, 4711, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e), UINT64_MAX);
+                ASSERT_EQ(broker_client_offset(
+                                  &c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, INT64_MIN, &e),
+                          0);
+                ASSERT_EQ(broker_client_offset(
+                                  &c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME, INT64_MAX, &e),
+                          30);
+                ASSERT_EQ(
+                        broker_client_offset(&c, 4711, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &e),
+                        UINT64_MAX);
                 ASSERT_EQ(e, DRMQ_ERROR_UNKNOWN_PARTITION);
-                ASSERT_EQ(broker_client_offset(&c, id, (Drmq__Proto__OffsetKind) 99, 0, &e), UINT64_MAX);
+                ASSERT_EQ(broker_client_offset(&c, id, (Drmq__Proto__OffsetKind) 99, 0, &e),
+                          UINT64_MAX);
                 ASSERT_EQ(e, DRMQ_ERROR_INVALID_ARGUMENT);
                 done(&f, &c);
         }
@@ -932,7 +1013,8 @@ TEST(status_and_partitions_say_what_there_is) {
         ids[0] = broker_client_topic(&c, "a", 2);
         ids[1] = ids[0] + 1;
         ids[2] = 4711;
-        ASSERT_EQ(broker_client_try(&c, ids[0], broker_batch(9, 0, 0, 5, 10), NULL), DRMQ_ERROR_NONE);
+        ASSERT_EQ(broker_client_try(&c, ids[0], broker_batch(9, 0, 0, 5, 10), NULL),
+                  DRMQ_ERROR_NONE);
         m = broker_client_status(&c);
         ASSERT_EQ(m->node_id, 1);
         ASSERT_STREQ(m->node_name, f.config.node_name);
@@ -988,14 +1070,20 @@ TEST(a_stop_answers_what_is_in_flight_and_refuses_what_is_new) {
         sim_process_set_speed(f.process, &slow);
         poll = broker_client_send_fetch(&c, id, 0, 600000, 0);
         first = broker_client_send_produce(
-                &c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 5, 10) }, 1, /* atomic= */ false);
+                &c,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 5, 10) },
+                1,
+                /* atomic= */ false);
         broker_fixture_run(&f, USEC_PER_SEC / 2);
         ASSERT_NULL(broker_client_take(&c, first));
 
         broker_stop(f.broker);
         broker_stop(f.broker); /* nothing more happens */
         late = broker_client_send_produce(
-                &c, &(struct broker_produce){ id, broker_batch(-1, -1, -1, 5, 10) }, 1, /* atomic= */ false);
+                &c,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 5, 10) },
+                1,
+                /* atomic= */ false);
         r = broker_client_wait(&c, poll);
         ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_STOPPING);
         broker_reply_free(r);
@@ -1081,7 +1169,8 @@ TEST(another_process_or_another_node_is_told_so) {
 
         begin(&f, &c, 1);
         ASSERT_OK(sim_process_new(f.world, "other", f.disk, NULL, NULL, &process));
-        ASSERT_ERROR(broker_new(sim_process_io(process), &f.config, &none, NULL, &other, &what), EBUSY);
+        ASSERT_ERROR(broker_new(sim_process_io(process), &f.config, &none, NULL, &other, &what),
+                     EBUSY);
         ASSERT_NULL(other);
         process = sim_process_free(process);
         broker_fixture_end(&f, /* power_cut= */ false);

@@ -11,7 +11,8 @@
 #define PARTITION 7u
 #define PRODUCER 99
 
-static struct batch_view view(int64_t producer_id, int16_t epoch, int32_t sequence, int32_t n_records) {
+static struct batch_view
+view(int64_t producer_id, int16_t epoch, int32_t sequence, int32_t n_records) {
         return (struct batch_view){
                 .producer_id = producer_id,
                 .producer_epoch = producer_id < 0 ? -1 : epoch,
@@ -20,8 +21,11 @@ static struct batch_view view(int64_t producer_id, int16_t epoch, int32_t sequen
         };
 }
 
-static enum producer_verdict
-judge(const struct head *h, int32_t sequence, int32_t n_records, uint64_t *ret_offset, uint64_t *ret_ticket) {
+static enum producer_verdict judge(const struct head *h,
+                                   int32_t sequence,
+                                   int32_t n_records,
+                                   uint64_t *ret_offset,
+                                   uint64_t *ret_ticket) {
         struct batch_view v = view(PRODUCER, 0, sequence, n_records);
         struct producer_batch duplicate = {};
         enum producer_verdict verdict;
@@ -32,14 +36,19 @@ judge(const struct head *h, int32_t sequence, int32_t n_records, uint64_t *ret_o
         return verdict;
 }
 
-static void add(struct head *h, uint64_t ticket, int64_t producer_id, int32_t sequence, int32_t n_records) {
+static void
+add(struct head *h, uint64_t ticket, int64_t producer_id, int32_t sequence, int32_t n_records) {
         struct batch_view v = view(producer_id, 0, sequence, n_records);
 
         ASSERT_OK(head_add(h, ticket, PARTITION, &v, head_next_offset(h, PARTITION), 1000));
 }
 
 /* Puts the same into the state, as the entry does when it is applied. */
-static void commit(struct state *s, int64_t producer_id, int32_t sequence, unsigned n_records, uint64_t base_offset) {
+static void commit(struct state *s,
+                   int64_t producer_id,
+                   int32_t sequence,
+                   unsigned n_records,
+                   uint64_t base_offset) {
         struct slice batch = broker_batch(producer_id, 0, sequence, n_records, 1);
         struct entry_slice slice = {
                 .partition_id = PARTITION,
@@ -201,7 +210,8 @@ TEST(the_head_foresees_the_state) {
                 random_init(&random, seed);
                 for (unsigned step = 0; step < 200; step++) {
                         int64_t producer_id = (int64_t) random_between(&random, 1, 3);
-                        int32_t sequence = MAX(next[producer_id] - (int32_t) random_below(&random, 4), 0);
+                        int32_t sequence =
+                                MAX(next[producer_id] - (int32_t) random_below(&random, 4), 0);
                         unsigned n_records = (unsigned) random_between(&random, 1, 3);
                         struct batch_view v = view(producer_id, 0, sequence, (int32_t) n_records);
                         struct producer_batch a = {}, b = {};
@@ -220,7 +230,8 @@ TEST(the_head_foresees_the_state) {
 
                         verdict = head_judge(&p.head, PARTITION, &v, &a, &ticket);
                         ASSERT_EQ(verdict, head_judge(&future.head, PARTITION, &v, &b, &none));
-                        ASSERT_EQ(head_next_offset(&p.head, PARTITION), head_next_offset(&future.head, PARTITION));
+                        ASSERT_EQ(head_next_offset(&p.head, PARTITION),
+                                  head_next_offset(&future.head, PARTITION));
                         if (verdict == PRODUCER_DUPLICATE) {
                                 ASSERT_EQ(a.base_offset, b.base_offset);
                                 ASSERT_LE(ticket, n_sent);
@@ -236,9 +247,17 @@ TEST(the_head_foresees_the_state) {
                         sent[n_sent].sequence = sequence;
                         sent[n_sent].n_records = n_records;
                         sent[n_sent].base_offset = head_next_offset(&p.head, PARTITION);
-                        ASSERT_OK(head_add(
-                                &p.head, n_sent + 1, PARTITION, &v, sent[n_sent].base_offset, 1000));
-                        commit(future.state, producer_id, sequence, n_records, sent[n_sent].base_offset);
+                        ASSERT_OK(head_add(&p.head,
+                                           n_sent + 1,
+                                           PARTITION,
+                                           &v,
+                                           sent[n_sent].base_offset,
+                                           1000));
+                        commit(future.state,
+                               producer_id,
+                               sequence,
+                               n_records,
+                               sent[n_sent].base_offset);
                         next[producer_id] = sequence + (int32_t) n_records;
                         n_sent++;
                 }

@@ -47,7 +47,8 @@ TEST(the_index_is_the_highest_that_a_majority_holds) {
 
                         ASSERT_EQ(quorum_index(match, n), highest);
                         for (unsigned i = 0; i < n; i++) {
-                                ASSERT_GT(seen[match[i]], 0); /* the same values, in another order */
+                                ASSERT_GT(seen[match[i]],
+                                          0); /* the same values, in another order */
                                 seen[match[i]]--;
                         }
                 }

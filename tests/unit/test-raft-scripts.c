@@ -80,12 +80,18 @@ static void act(struct node *n, uint64_t commit_before) {
                 n->saving_vote = a.vote;
         }
         if (a.append_noop) {
-                say(n, "n1 append noop index=%" PRIu64 " term=%" PRIu64, a.noop_index, raft_term(n->raft));
+                say(n,
+                    "n1 append noop index=%" PRIu64 " term=%" PRIu64,
+                    a.noop_index,
+                    raft_term(n->raft));
                 n->last_index = a.noop_index;
                 n->log[n->last_index] = raft_term(n->raft);
         }
         if (a.role_changed)
-                say(n, "n1 %s term=%" PRIu64, raft_role_name(raft_role(n->raft)), raft_term(n->raft));
+                say(n,
+                    "n1 %s term=%" PRIu64,
+                    raft_role_name(raft_role(n->raft)),
+                    raft_term(n->raft));
         if (a.commit_index != commit_before)
                 say(n, "n1 commit %" PRIu64, a.commit_index);
 }
@@ -103,7 +109,8 @@ static void put_on_disk(struct node *n, const char *arguments) {
         const char *log = strstr(arguments, "log="), *commit = strstr(arguments, "commit=");
         const char *term = strstr(arguments, "term="), *vote = strstr(arguments, "vote=");
 
-        n->disk = (struct raft_durable){ .term = term ? number(term + 5) : 0, .vote = vote ? number(vote + 5) : 0 };
+        n->disk = (struct raft_durable){ .term = term ? number(term + 5) : 0,
+                                         .vote = vote ? number(vote + 5) : 0 };
         for (const char *p = log ? log + 4 : NULL; p; p = *p == ',' ? p + 1 : NULL) {
                 n->log[++n->disk.last_index] = n->disk.last_term = number(p);
                 p += strcspn(p, ", ");
@@ -142,15 +149,16 @@ static void persist(struct node *n, uint64_t index) {
 
 static void say_state(struct node *n) {
         say(n,
-            "n1 %s term=%" PRIu64 " leader=%" PRIu64 " commit=%" PRIu64 " term-start=%" PRIu64 " deadline=%s",
+            "n1 %s term=%" PRIu64 " leader=%" PRIu64 " commit=%" PRIu64 " term-start=%" PRIu64
+            " deadline=%s",
             raft_role_name(raft_role(n->raft)),
             raft_term(n->raft),
             raft_leader(n->raft),
             raft_commit_index(n->raft),
             raft_term_start_index(n->raft),
-            raft_deadline(n->raft) == USEC_INFINITY ? "never" :
-            raft_deadline(n->raft) <= n->now        ? "due" :
-                                                      "later");
+            raft_deadline(n->raft) == USEC_INFINITY ? "never"
+            : raft_deadline(n->raft) <= n->now      ? "due"
+                                                    : "later");
 }
 
 static void run_command(struct node *n, char *line) {
@@ -244,7 +252,10 @@ TEST(every_script_says_what_it_should) {
         bool is_rewriting = getenv("REWRITE") != NULL;
 
         if (n < 0)
-                test_fail(__FILE__, __LINE__, "no folder %s: run it from the top of the tree", SCRIPTS);
+                test_fail(__FILE__,
+                          __LINE__,
+                          "no folder %s: run it from the top of the tree",
+                          SCRIPTS);
         ASSERT_GT(n, 0);
 
         for (int i = 0; i < n; i++) {
@@ -268,7 +279,12 @@ TEST(every_script_says_what_it_should) {
 
                         for (; whole[at] == text[at]; at++)
                                 line += whole[at] == '\n';
-                        test_fail(__FILE__, __LINE__, "%s:%zu differs; it says now:\n%s", path, line, whole);
+                        test_fail(__FILE__,
+                                  __LINE__,
+                                  "%s:%zu differs; it says now:\n%s",
+                                  path,
+                                  line,
+                                  whole);
                 }
                 free(whole);
                 mem_free(copy);

@@ -134,7 +134,8 @@ static void save_twice(struct raft *r) {
 
 TEST(an_owner_that_lies_is_stopped) {
         void (*const lies[])(struct raft *) = {
-                persist_what_is_not_there, withdraw_noop, withdraw_what_is_durable, withdraw_another, save_twice,
+                persist_what_is_not_there, withdraw_noop, withdraw_what_is_durable,
+                withdraw_another,          save_twice,
         };
         struct raft *r = leader();
 
@@ -153,11 +154,11 @@ TEST(the_roles_have_names) {
 struct owner {
         struct raft *raft;
         struct raft_durable disk;
-        uint64_t written_index;     /* in the log, perhaps not synced */
+        uint64_t written_index; /* in the log, perhaps not synced */
         uint64_t written_term;
-        uint64_t saving_term;       /* 0: nothing is being saved */
+        uint64_t saving_term; /* 0: nothing is being saved */
         uint64_t applied_index;
-        uint64_t promised_index;    /* the highest commit index it was ever told */
+        uint64_t promised_index; /* the highest commit index it was ever told */
 };
 
 static void owner_act(struct owner *o) {
@@ -172,7 +173,7 @@ static void owner_act(struct owner *o) {
         }
         if (a.append_noop) {
                 ASSERT_EQ(o->saving_term, 0);
-                ASSERT_EQ(o->disk.term, raft_term(o->raft)); /* I2: the vote is on disk */
+                ASSERT_EQ(o->disk.term, raft_term(o->raft));   /* I2: the vote is on disk */
                 ASSERT_EQ(a.noop_index, o->written_index + 1); /* I5 */
                 ASSERT_EQ(raft_term_start_index(o->raft), a.noop_index);
                 o->written_index = a.noop_index;
@@ -254,11 +255,13 @@ TEST(whatever_the_owner_does_the_invariants_hold) {
                         case 5:
                                 if (o.disk.last_index < o.written_index)
                                         o.disk.last_term = o.written_term;
-                                o.disk.last_index = random_between(&random, o.disk.last_index, o.written_index);
+                                o.disk.last_index =
+                                        random_between(&random, o.disk.last_index, o.written_index);
                                 raft_on_persisted(o.raft, o.disk.last_index);
                                 break;
                         case 6: /* what a header says is committed */
-                                o.disk.commit_index = random_between(&random, o.disk.commit_index, o.applied_index);
+                                o.disk.commit_index = random_between(
+                                        &random, o.disk.commit_index, o.applied_index);
                                 break;
                         default:
                                 if (!random_chance(&random, 1, 4))

@@ -134,7 +134,8 @@ static void done(struct fixture *f) {
 }
 
 /* Proposes a batch as produce.c does. Return: its base offset. */
-static uint64_t produce(struct fixture *f, uint64_t partition_id, size_t value_bytes, struct asker *a) {
+static uint64_t
+produce(struct fixture *f, uint64_t partition_id, size_t value_bytes, struct asker *a) {
         struct proposal *p = proposal_new(ENTRY_PRODUCE, 1);
         int64_t time_ms = shard_append_time_ms(f->shard);
         uint64_t offset = head_next_offset(&f->shard->head, partition_id);
@@ -143,7 +144,8 @@ static uint64_t produce(struct fixture *f, uint64_t partition_id, size_t value_b
 
         ASSERT_NOT_NULL(p);
         ASSERT_OK(batch_view_init(batch.data, batch.size, &v));
-        ASSERT_OK(head_add(&f->shard->head, shard_next_ticket(f->shard), partition_id, &v, offset, time_ms));
+        ASSERT_OK(head_add(
+                &f->shard->head, shard_next_ticket(f->shard), partition_id, &v, offset, time_ms));
         p->slices[0] = (struct entry_slice){
                 .partition_id = partition_id,
                 .base_offset = offset,
@@ -743,7 +745,9 @@ static void on_change(struct watch *w) {
 }
 
 static void watch(struct watcher *x, struct fixture *f, uint64_t partition_id, bool watches_on) {
-        *x = (struct watcher){ .fixture = f, .partition_id = partition_id, .watches_on = watches_on };
+        *x = (struct watcher){ .fixture = f,
+                               .partition_id = partition_id,
+                               .watches_on = watches_on };
         ASSERT_OK(shard_watch(f->shard, &x->watch, partition_id, on_change));
 }
 
@@ -846,12 +850,14 @@ TEST(without_memory_nobody_waits_in_vain, .timeout_sec = 60) {
                         shard_start(f.shard);
                         run(&f);
                 }
-                for (unsigned i = 0; i < ELEMENTSOF(a) && r >= 0 && shard_is_writable(f.shard); i++) {
+                for (unsigned i = 0; i < ELEMENTSOF(a) && r >= 0 && shard_is_writable(f.shard);
+                     i++) {
                         struct proposal *p = proposal_new(ENTRY_NOOP, 0);
 
                         if (!p)
                                 break;
-                        (void) shard_propose(f.shard, p, shard_append_time_ms(f.shard), &a[i].waiter, on_done);
+                        (void) shard_propose(
+                                f.shard, p, shard_append_time_ms(f.shard), &a[i].waiter, on_done);
                         run(&f);
                         ASSERT_TRUE(a[i].n_told == 1 || f.n_fatal == 1);
                         if (a[i].n_told == 1 && a[i].error == 0)
@@ -860,7 +866,8 @@ TEST(without_memory_nobody_waits_in_vain, .timeout_sec = 60) {
                 if (r >= 0 && shard_is_writable(f.shard)) {
                         (void) shard_checkpoint(f.shard);
                         run(&f);
-                        ASSERT_TRUE(f.n_checkpoints > 0 || f.n_fatal == 1 || shard_checkpoint(f.shard) != -EBUSY);
+                        ASSERT_TRUE(f.n_checkpoints > 0 || f.n_fatal == 1 ||
+                                    shard_checkpoint(f.shard) != -EBUSY);
                 }
                 f.shard = shard_free(f.shard);
                 f.disk = sim_disk_free(f.disk);

@@ -23,7 +23,8 @@ static void writer_init(struct writer *w) {
         byte_writer_init(&w->body, 0);
 }
 
-static void op_topic(struct writer *w, enum admin_op op, const char *name, uint64_t n, uint64_t first_id) {
+static void
+op_topic(struct writer *w, enum admin_op op, const char *name, uint64_t n, uint64_t first_id) {
         byte_writer_u8(&w->body, (uint8_t) op);
         byte_writer_string(&w->body, name);
         if (op == ADMIN_TOPIC_CREATE || op == ADMIN_TOPIC_EXTEND) {
@@ -59,7 +60,12 @@ static int apply(struct state *s, struct writer *w, enum entry_kind kind) {
         return r;
 }
 
-static int topic(struct state *s, struct writer *w, enum admin_op op, const char *name, uint64_t n, uint64_t first_id) {
+static int topic(struct state *s,
+                 struct writer *w,
+                 enum admin_op op,
+                 const char *name,
+                 uint64_t n,
+                 uint64_t first_id) {
         op_topic(w, op, name, n, first_id);
         return apply(s, w, ENTRY_ADMIN);
 }
@@ -209,11 +215,11 @@ TEST(operations_that_cannot_be_are_refused) {
                 const char *name;
                 uint64_t n, id;
         } bad[] = {
-                { ADMIN_TOPIC_CREATE, "a", 1, 50 },       /* there */
+                { ADMIN_TOPIC_CREATE, "a", 1, 50 }, /* there */
                 { ADMIN_TOPIC_CREATE, "new", 0, 50 },
                 { ADMIN_TOPIC_CREATE, "new", PARTITIONS_PER_TOPIC_MAX + 1, 50 },
                 { ADMIN_TOPIC_CREATE, "new", 1, OFFSET_MAX + 1 },
-                { ADMIN_TOPIC_CREATE, "new", 1, 1 },      /* a's */
+                { ADMIN_TOPIC_CREATE, "new", 1, 1 }, /* a's */
                 { ADMIN_TOPIC_EXTEND, "new", 3, 50 },
                 { ADMIN_TOPIC_DELETE, "new", 0, 0 },
                 { (enum admin_op) 99, "new", 0, 0 },
@@ -240,9 +246,11 @@ TEST(bodies_that_end_too_early_are_refused) {
         whole = w.body;
         for (size_t n = 1; n < whole.size; n++) {
                 struct state *s = new_state();
-                struct entry e = {
-                        .index = 1, .term = 1, .kind = ENTRY_ADMIN, .body = whole.data, .body_bytes = (uint32_t) n
-                };
+                struct entry e = { .index = 1,
+                                   .term = 1,
+                                   .kind = ENTRY_ADMIN,
+                                   .body = whole.data,
+                                   .body_bytes = (uint32_t) n };
                 int r = state_apply(s, &e);
 
                 /* the first operation is whole */
@@ -357,7 +365,11 @@ static enum producer_verdict judge(const struct producer_window *w,
         return verdict;
 }
 
-static void add(struct producer_window *w, int16_t epoch, int32_t sequence, int32_t n_records, uint64_t base_offset) {
+static void add(struct producer_window *w,
+                int16_t epoch,
+                int32_t sequence,
+                int32_t n_records,
+                uint64_t base_offset) {
         producer_window_add(w,
                             &(struct batch_view){
                                     .producer_id = 9,
@@ -486,13 +498,24 @@ static void random_step(struct random *r, struct state *s, struct writer *w) {
         const struct producer *known = state_producer(s, id, producer_id);
         const struct topic *t = state_topic(s, name);
 
-        w->time_ms += random_chance(r, 1, 20) ? (int64_t) random_below(r, 12 * (uint64_t) HOUR_MS) : 10;
+        w->time_ms +=
+                random_chance(r, 1, 20) ? (int64_t) random_below(r, 12 * (uint64_t) HOUR_MS) : 10;
         switch (random_below(r, 12)) {
         case 0:
                 if (!t)
-                        ASSERT_OK(topic(s, w, ADMIN_TOPIC_CREATE, name, random_between(r, 1, 4), s->next_partition_id));
+                        ASSERT_OK(topic(s,
+                                        w,
+                                        ADMIN_TOPIC_CREATE,
+                                        name,
+                                        random_between(r, 1, 4),
+                                        s->next_partition_id));
                 else if (random_chance(r, 1, 2))
-                        ASSERT_OK(topic(s, w, ADMIN_TOPIC_EXTEND, name, t->n_partitions + 1, s->next_partition_id));
+                        ASSERT_OK(topic(s,
+                                        w,
+                                        ADMIN_TOPIC_EXTEND,
+                                        name,
+                                        t->n_partitions + 1,
+                                        s->next_partition_id));
                 else
                         ASSERT_OK(topic(s, w, ADMIN_TOPIC_DELETE, name, 0, 0));
                 break;
@@ -509,14 +532,15 @@ static void random_step(struct random *r, struct state *s, struct writer *w) {
                 ASSERT_OK(apply(s, w, random_chance(r, 1, 2) ? ENTRY_NOOP : ENTRY_CHECKPOINT_MARK));
                 break;
         default:
-                ASSERT_OK(produce(s,
-                                  w,
-                                  id,
-                                  (p ? p->next_offset : 0) + random_below(r, 2),
-                                  producer_id,
-                                  (int16_t) (known ? known->window.epoch + (int16_t) random_below(r, 2) : 0),
-                                  (int32_t) random_below(r, 1000),
-                                  (unsigned) random_between(r, 1, 5)));
+                ASSERT_OK(produce(
+                        s,
+                        w,
+                        id,
+                        (p ? p->next_offset : 0) + random_below(r, 2),
+                        producer_id,
+                        (int16_t) (known ? known->window.epoch + (int16_t) random_below(r, 2) : 0),
+                        (int32_t) random_below(r, 1000),
+                        (unsigned) random_between(r, 1, 5)));
         }
 }
 
@@ -606,9 +630,7 @@ TEST(any_damaged_byte_is_survived) {
                         struct state *d = new_state();
                         int r;
 
-                        bytes.data[at] = k < 8    ? (uint8_t) (before ^ (1u << k)) :
-                                         k == 8 ? 0xff :
-                                                    0;
+                        bytes.data[at] = k < 8 ? (uint8_t) (before ^ (1u << k)) : k == 8 ? 0xff : 0;
                         r = state_decode(d, bytes.data, bytes.size);
                         if (r < 0) {
                                 ASSERT_TRUE(r == -EBADMSG || (at == 0 && r == -EPROTONOSUPPORT));
