@@ -292,11 +292,11 @@ static int producer_take_headers(drmq_producer *p, const struct drmq_outgoing *m
         return 0;
 }
 
-/* Sees to answers and what has lingered, where it is time. */
+/* Sees to answers and what has lingered, where it is time. @is_due: a batch was sealed, or the clock has ticked. */
 static int producer_look_after(drmq_producer *p, bool is_due) {
         usec_t now;
 
-        if (!is_due && p->config.linger_usec == 0) {
+        if (p->config.linger_usec == 0) { /* every message seals one */
                 now = now_monotonic_usec();
                 is_due = now >= p->polled_usec + EAGER_POLL_USEC;
                 if (is_due)
