@@ -5,6 +5,7 @@
  * entry of a duplicate, is committed.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/alloc.h"
 #include "drmqd/core/core.h"
@@ -107,16 +108,40 @@ static enum drmq_error judge_sequence(struct shard *s, struct judged *j, uint64_
         return DRMQ_ERROR_NONE;
 }
 
-/* An atomic request is all or nothing: before anything is noted, is there a batch that would be refused? */
-static bool judge_atomic(struct shard *s, struct judged *judged, unsigned n) {
+static int judged_pointer_compare(const void *a, const void *b) {
+        const struct judged *x = *(struct judged *const *) a, *y = *(struct judged *const *) b;
+        int r = CMP(x->partition_id, y->partition_id);
+
+        return r != 0 ? r : CMP(x, y); /* of one array: the request's order */
+}
+
+/* One batch for each partition: refuses those that come second. */
+static int refuse_repeated(struct judged *judged, unsigned n) {
+        _cleanup_(mem_freep) struct judged **sorted = new (struct judged *, n);
+
+        if (!sorted)
+                return -ENOMEM;
+
+        for (unsigned i = 0; i < n; i++)
+                sorted[i] = judged + i;
+        qsort(sorted, n, sizeof(sorted[0]), judged_pointer_compare);
+        for (unsigned i = 1; i < n; i++)
+                if (sorted[i - 1]->partition_id == sorted[i]->partition_id)
+                        sorted[i]->error = DRMQ_ERROR_INVALID_ARGUMENT;
+        return 0;
+}
+
+/* An atomic request is all or nothing: before anything is noted, is there a batch that would be refused? Return: 1 there
+ * is none; 0 there is; -ENOMEM. */
+static int judge_atomic(struct shard *s, struct judged *judged, unsigned n) {
         bool is_good = true;
+
+        if (refuse_repeated(judged, n) < 0)
+                return -ENOMEM;
 
         for (unsigned i = 0; i < n; i++) {
                 enum producer_verdict verdict;
 
-                for (unsigned k = 0; k < i; k++)
-                        if (judged[k].partition_id == judged[i].partition_id)
-                                judged[i].error = DRMQ_ERROR_INVALID_ARGUMENT; /* one batch each */
                 if (judged[i].error != DRMQ_ERROR_NONE) {
                         is_good = false;
                         continue;
@@ -133,7 +158,7 @@ static bool judge_atomic(struct shard *s, struct judged *judged, unsigned n) {
         }
 
         if (is_good)
-                return true;
+                return 1;
 
         /* All of it there already is a retry of what succeeded; anything else is refused whole. */
         for (unsigned i = 0; i < n; i++)
@@ -144,7 +169,7 @@ static bool judge_atomic(struct shard *s, struct judged *judged, unsigned n) {
                                         judged[k].error = DRMQ_ERROR_INVALID_ARGUMENT;
                         break;
                 }
-        return false;
+        return 0;
 }
 
 static struct proposal *make_proposal(struct request *r,
@@ -186,12 +211,13 @@ static void produce_judged(struct request *r,
         struct shard *s = r->broker->shards[SHARD_DATA];
         uint64_t ticket = shard_next_ticket(s), rests_on = 0;
         int64_t time_ms = shard_append_time_ms(s);
-        bool is_refused = q->atomic && !judge_atomic(s, judged, n);
+        int verdict = q->atomic ? judge_atomic(s, judged, n) : 1;
         struct proposal *proposal = NULL;
         unsigned n_accepted = 0;
-        struct produce *p;
+        struct produce *p = NULL;
 
-        p = mem_alloc0(sizeof(struct produce) + n * sizeof(struct produce_result));
+        if (verdict >= 0)
+                p = mem_alloc0(sizeof(struct produce) + n * sizeof(struct produce_result));
         if (!p) {
                 request_fail(r, DRMQ_ERROR_NO_MEMORY, "The node is out of memory");
                 return;
@@ -203,7 +229,7 @@ static void produce_judged(struct request *r,
         for (unsigned i = 0; i < n; i++) {
                 struct judged *j = judged + i;
 
-                if (!is_refused && j->error == DRMQ_ERROR_NONE)
+                if (verdict > 0 && j->error == DRMQ_ERROR_NONE)
                         j->error = judge_sequence(s, j, ticket, time_ms);
                 if (j->error == DRMQ_ERROR_DUPLICATE) {
                         rests_on = MAX(rests_on, j->ticket);
