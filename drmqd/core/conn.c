@@ -34,6 +34,14 @@ static void request_free(struct request *r) {
         mem_free(r);
 }
 
+void request_recharge(struct request *r, size_t n_bytes) {
+        assert(r);
+
+        budget_release(&r->broker->requests, r->charged_bytes);
+        budget_charge_forced(&r->broker->requests, n_bytes);
+        r->charged_bytes = n_bytes;
+}
+
 void request_drop(struct request *r) {
         request_free(r);
 }
@@ -207,6 +215,12 @@ static bool conn_may_take(const struct conn *c) {
                c->out.n_bytes < CONNECTION_OUT_BYTES;
 }
 
+/* A small request may go over the budget by an eighth: frames that hold it, and make no progress, do not keep out who asks
+ * how the node is, or acknowledges. */
+static bool broker_takes_small(const struct broker *b) {
+        return b->requests.used_bytes < b->requests.limit_bytes + b->requests.limit_bytes / 8;
+}
+
 /* I3. Return: whether the frame that is arriving may be received. */
 static bool conn_charge(struct conn *c) {
         size_t wanted_bytes = frame_reader_wanted_bytes(&c->in);
@@ -219,7 +233,7 @@ static bool conn_charge(struct conn *c) {
                         c->charged_bytes = wanted_bytes;
                         return true;
                 }
-        } else if (!budget_is_full(&b->requests))
+        } else if (broker_takes_small(b))
                 return true;
 
         if (list_is_empty(&c->paused))
@@ -229,7 +243,7 @@ static bool conn_charge(struct conn *c) {
 
 /* Takes what requests are there, as far as limits allow. */
 static void conn_take(struct conn *c) {
-        while (conn_may_take(c) && (c->charged_bytes > 0 || !budget_is_full(&c->broker->requests))) {
+        while (conn_may_take(c) && (c->charged_bytes > 0 || broker_takes_small(c->broker))) {
                 int r = conn_next(c);
 
                 if (r < 0)

@@ -86,5 +86,7 @@ void request_answer(struct request *r,
 /* Answers by an error of the whole request and frees. */
 void request_fail(struct request *r, enum drmq_error code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+/* From now on the request takes so much of the budget: its frame is gone, or what stands for it is larger. */
+void request_recharge(struct request *r, size_t n_bytes);
 /* Frees without an answer (acks none). */
 void request_drop(struct request *r);

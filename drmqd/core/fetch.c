@@ -9,6 +9,8 @@
  *
  *  I1  A fetch is in exactly one stage; only FETCH_READING holds a charge of the budget.
  *  I2  What is handed out lies below the high watermark: it is applied, so committed.
+ *  I3  What a fetch itself takes is charged to the requests, but to the polls while it is parked: who waits for messages,
+ *      however many, keeps nobody's request out. Past that limit a fetch is answered with nothing instead of parked.
  */
 #include <inttypes.h>
 
@@ -19,6 +21,8 @@
 #define FETCH_WANTS_MAX 65536u
 #define FETCH_BYTES_MAX REQUEST_BYTES_MAX
 #define FETCH_WAIT_MS_MAX 600000u
+/* After so many reads of one fetch on the loop a job has the next one, and others their turn. */
+#define READS_IN_TURN_MAX 64u
 #define HINTS_PER_CONNECTION_MAX 1024u
 
 enum fetch_stage {
@@ -51,8 +55,11 @@ struct fetch {
         size_t max_bytes;
         size_t n_bytes;
         size_t charged_bytes;
+        size_t memory_bytes; /* of this struct */
+        bool is_poll;        /* they are charged to the polls (I3) */
         size_t n_slices;
         size_t at; /* the item that is read next */
+        unsigned n_reads; /* on the loop, since others had their turn */
         size_t n_items;
         struct fetch_item items[];
 };
@@ -138,6 +145,8 @@ static void fetch_free(struct fetch *f) {
         list_remove(&f->queue);
         list_remove(&f->all);
         budget_release(&f->broker->fetches, f->charged_bytes);
+        if (f->is_poll)
+                budget_release(&f->broker->polls, f->memory_bytes);
         mem_free(f);
 }
 
@@ -275,6 +284,13 @@ static void fetch_park(struct fetch *f) {
         f->charged_bytes = 0;
         fetch_end_turn(f);
         f->stage = FETCH_PARKED;
+        if (budget_charge(&f->broker->polls, f->memory_bytes) < 0) {
+                f->is_due = true;
+                fetch_answer(f);
+                return;
+        }
+        f->is_poll = true; /* I3 */
+        request_recharge(f->request, 0);
         for (size_t i = 0; i < f->n_items; i++)
                 if (shard_watch(s, &f->items[i].watch, f->items[i].partition_id, fetch_on_change) < 0) {
                         f->is_due = true; /* cannot watch: answer with nothing now */
@@ -375,8 +391,11 @@ static void fetch_read(struct fetch *f) {
                                    hint_get(fetch_conn(f), item->partition_id, item->offset),
                                    &item->read);
                 if (r >= 0)
-                        r = log_read_run(item->read, /* may_block= */ false);
+                        r = f->n_reads++ < READS_IN_TURN_MAX ?
+                                log_read_run(item->read, /* may_block= */ false) :
+                                -EAGAIN;
                 if (r == -EAGAIN) {
+                        f->n_reads = 0;
                         io_submit(f->broker->io, IO_LANE_READ, &f->job);
                         return;
                 }
@@ -401,6 +420,11 @@ static void fetch_try(struct fetch *f) {
         for (size_t i = 0; i < f->n_items; i++)
                 shard_watch_cancel(s, &f->items[i].watch);
         list_remove(&f->queue);
+        if (f->is_poll) {
+                f->is_poll = false;
+                budget_release(&f->broker->polls, f->memory_bytes);
+                request_recharge(f->request, f->memory_bytes);
+        }
         f->at = f->n_bytes = f->n_slices = 0;
 
         if (c->is_fetching || c->out.n_bytes > 0) {
@@ -488,6 +512,7 @@ void handle_fetch(struct request *r) {
         f->broker = r->broker;
         f->max_bytes = q->max_bytes == 0 ? FETCH_BYTES_MAX : MIN(q->max_bytes, FETCH_BYTES_MAX);
         f->n_items = n;
+        f->memory_bytes = sizeof(struct fetch) + n * sizeof(struct fetch_item);
         f->job.run = fetch_job_run;
         f->job.done = fetch_job_done;
         f->timeout = (struct io_timer){ .on_timer = fetch_on_timeout, .userdata = f };
@@ -502,6 +527,7 @@ void handle_fetch(struct request *r) {
                         f->items[i].max_bytes = f->max_bytes;
         }
         frame_done(&r->frame); /* a long poll keeps no memory of the connection's */
+        request_recharge(r, f->memory_bytes);
         r->userdata = f;
         r->on_gone = fetch_on_gone;
 

@@ -5,6 +5,8 @@
 #include "drmqd/core/core.h"
 
 #define QUERIES_MAX 65536u
+/* After so many searches of one request on the loop a job has the next one, and others their turn. */
+#define SEARCHES_IN_TURN_MAX 16u
 
 struct query {
         struct list all;
@@ -17,6 +19,7 @@ struct query {
         Drmq__Proto__Error *errors;
         size_t at;
         size_t n;
+        unsigned n_searches; /* on the loop, since others had their turn */
 };
 
 static struct query *query_free(struct query *q) {
@@ -120,8 +123,11 @@ static int query_step(struct query *q) {
                         break;
                 r = shard_log_find_time(s->log, asked->partition_id, asked->time_ms, next, &q->read);
                 if (r >= 0)
-                        r = log_read_run(q->read, /* may_block= */ false);
+                        r = q->n_searches++ < SEARCHES_IN_TURN_MAX ?
+                                log_read_run(q->read, /* may_block= */ false) :
+                                -EAGAIN;
                 if (r == -EAGAIN) {
+                        q->n_searches = 0;
                         io_submit(q->broker->io, IO_LANE_READ, &q->job);
                         return 0;
                 }

@@ -18,6 +18,8 @@
 
 #define TOPICS_PER_REQUEST_MAX 100000u
 #define PARTITIONS_PER_REQUEST_MAX 100000u
+/* A partition takes at least so many bytes of an answer: two for itself, and two each for its id and its shard. */
+#define PARTITION_ANSWER_BYTES_MIN 6u
 
 struct change {
         struct list link; /* broker.topic_changes */
@@ -133,6 +135,10 @@ static void metadata_answer(struct request *r, const Drmq__Proto__MetadataReques
 
                         n_partitions += t ? t->n_partitions : 0;
                 }
+        if (n_partitions > FRAME_HEADER_BYTES_MAX / PARTITION_ANSWER_BYTES_MIN) {
+                request_fail(r, DRMQ_ERROR_TOO_LARGE, "The answer would be too large"); /* before it takes memory */
+                return;
+        }
         if (metadata_init(&m, n_topics, n_partitions) < 0) {
                 request_fail(r, DRMQ_ERROR_NO_MEMORY, "The node is out of memory");
                 return;

@@ -29,6 +29,7 @@ static void check_is_well(struct broker_fixture *f) {
         ASSERT_EQ(f->broker->n_conns, 0);
         ASSERT_EQ(f->broker->requests.used_bytes, 0);
         ASSERT_EQ(f->broker->fetches.used_bytes, 0);
+        ASSERT_EQ(f->broker->polls.used_bytes, 0);
         ASSERT_TRUE(list_is_empty(&f->broker->all_fetches));
         ASSERT_TRUE(list_is_empty(&f->broker->all_queries));
         ASSERT_TRUE(list_is_empty(&f->broker->topic_changes));
@@ -516,6 +517,11 @@ TEST(who_holds_the_budget_and_falls_silent_loses_it) {
         broker_fixture_run(&f, USEC_PER_SEC);
         ASSERT_GT(f.broker->requests.used_bytes, 3 * MIB - 10000);
 
+        /* What is small has its answer all the same. */
+        (void) broker_client_send(&honest, FRAME_STATUS, NULL, NULL, 0, NULL, 0);
+        broker_reply_free(broker_client_wait(&honest, honest.correlation));
+        ASSERT_EQ(broker_client_produce(&honest, id, 1, 100), 0);
+
         /* It has to wait longer than the idle time, and that is not its fault. */
         broker_client_send_produce(
                 &honest,
@@ -670,6 +676,97 @@ TEST(long_polls_hold_next_to_no_memory) {
         ASSERT_LT((mem_bytes() - before) / ELEMENTSOF(clients), 2500);
         for (size_t i = 0; i < ELEMENTSOF(clients); i++)
                 broker_client_end(&clients[i]);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* Each names a thousand partitions; together they take many times the budget of requests. */
+TEST(long_polls_past_their_limit_are_answered_and_keep_nobody_out) {
+        static struct fetch_want wants[1000];
+        struct broker_client poller, other;
+        struct broker_fixture f;
+        Drmq__Proto__FetchRequest fetch = DRMQ__PROTO__FETCH_REQUEST__INIT;
+        Drmq__Proto__FetchResponse *answer;
+        unsigned n_answered = 0;
+        uint64_t id;
+
+        broker_fixture_init(&f, 5);
+        f.config.request_budget_bytes = MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&other, &f);
+        id = broker_client_topic(&other, "a", 1);
+        for (size_t i = 0; i < ELEMENTSOF(wants); i++)
+                wants[i] = (struct fetch_want){ .partition_id = le64_of(id) };
+        fetch.wait_ms = 600000;
+        broker_client_connect(&poller, &f);
+        for (unsigned i = 0; i < 100; i++)
+                (void) broker_client_send(&poller, FRAME_FETCH, &fetch, wants, sizeof(wants), NULL, 0);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_EQ(f.broker->requests.used_bytes, 0);
+        ASSERT_GT(f.broker->polls.used_bytes, MIB / 2);
+        ASSERT_LE(f.broker->polls.used_bytes, MIB);
+
+        for (uint64_t i = poller.correlation - 99; i <= poller.correlation; i++) {
+                _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_take(&poller, i);
+
+                if (!r)
+                        continue;
+                answer = broker_reply_message(r, FRAME_FETCH, &drmq__proto__fetch_response__descriptor);
+                ASSERT_EQ(r->frame.body.size, 0);
+                answer = message_free(answer);
+                n_answered++;
+        }
+        ASSERT_GT(n_answered, 50);
+        ASSERT_LT(n_answered, 100);
+
+        /* What they wait for comes: all of them are answered, and nothing stays charged. */
+        (void) broker_client_produce(&other, id, 1, 10);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        for (uint64_t i = poller.correlation - 99; i <= poller.correlation; i++) {
+                struct broker_reply *r = broker_client_take(&poller, i);
+
+                if (r) {
+                        n_answered++;
+                        broker_reply_free(r);
+                }
+        }
+        ASSERT_EQ(n_answered, 100);
+        ASSERT_EQ(f.broker->polls.used_bytes, 0);
+
+        /* Nor where who polls goes away. */
+        (void) broker_client_send_fetch(&poller, id, 1, 600000, 0);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_GT(f.broker->polls.used_bytes, 0);
+        broker_client_end(&poller);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_EQ(f.broker->polls.used_bytes, 0);
+        broker_client_end(&other);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* Partitions that would take 60 GB: it is refused before that is asked for. */
+TEST(metadata_that_would_not_fit_an_answer_takes_no_memory) {
+        static char *names[100000];
+        Drmq__Proto__MetadataRequest q = DRMQ__PROTO__METADATA_REQUEST__INIT;
+        struct broker_client c;
+        struct broker_fixture f;
+        struct broker_reply *r;
+
+        broker_fixture_init(&f, 5);
+        broker_fixture_start(&f);
+        broker_client_connect(&c, &f);
+        (void) broker_client_topic(&c, "wide", 10000);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                names[i] = (char *) "wide";
+        q.topic = names;
+        q.n_topic = ELEMENTSOF(names);
+
+        (void) broker_client_send(&c, FRAME_METADATA, &q, NULL, 0, NULL, 0);
+        r = broker_client_wait(&c, c.correlation);
+        ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_TOO_LARGE);
+        broker_reply_free(r);
+        broker_client_end(&c);
         check_is_well(&f);
         broker_fixture_done(&f);
 }
@@ -1006,6 +1103,48 @@ TEST(a_stop_comes_to_its_end_from_any_state_and_leaves_nothing_to_replay) {
                         check_is_well(&f);
                         broker_fixture_done(&f);
                 }
+}
+
+/* Whichever request for memory fails: every request is answered, or its connection is closed, or the process is to
+ * stop; and nothing is left behind. */
+TEST(without_memory_nobody_waits_in_vain, .timeout_sec = 120) {
+        for (size_t which = 1; which < ELEMENTSOF(asks); which++) {
+                bool has_fired = true;
+
+                if (asks[which] == ask_long_poll || asks[which] == ask_half_a_frame)
+                        continue; /* nothing is due */
+                for (uint64_t n = 1; has_fired; n += 1 + n / 100) {
+                        struct broker_fixture f;
+                        struct broker_client c;
+                        uint64_t first;
+
+                        ask(&f, &c, which, /* n_steps= */ 0);
+                        first = asks[which] == ask_deletes ? 6 : 1;
+                        c.is_raw = true;
+                        (void) mem_fail_at(n);
+                        broker_fixture_run(&f, 5 * USEC_PER_SEC);
+                        has_fired = mem_fail_at(0);
+
+                        broker_client_cook(&c);
+                        for (uint64_t i = first; i <= c.correlation && !c.has_ended && f.n_fatal == 0;
+                             i++) {
+                                struct broker_reply *r = broker_client_take(&c, i);
+
+                                if (!r)
+                                        test_fail(__FILE__,
+                                                  __LINE__,
+                                                  "kind %zu, allocation %lu: no answer to %lu",
+                                                  which,
+                                                  (unsigned long) n,
+                                                  (unsigned long) i);
+                                broker_reply_free(r);
+                        }
+                        broker_client_end(&c);
+                        if (f.n_fatal == 0)
+                                check_is_well(&f);
+                        broker_fixture_done(&f);
+                }
+        }
 }
 
 /* ---- Disks ---- */
