@@ -159,7 +159,20 @@ static void client_frames(struct broker_client *c) {
 static void client_on_stream(struct io_stream *s, unsigned e, void *userdata) {
         struct broker_client *c = userdata;
 
-        if (e & IO_STREAM_READABLE) {
+        if ((e & IO_STREAM_READABLE) && c->is_raw) {
+                uint8_t bytes[4096];
+                ssize_t n = io_stream_read(s, bytes, sizeof(bytes));
+
+                if (n > 0) {
+                        c->raw = realloc(c->raw, c->n_raw + (size_t) n);
+                        memcpy(c->raw + c->n_raw, bytes, (size_t) n);
+                        c->n_raw += (size_t) n;
+                } else if (n != -EAGAIN) {
+                        c->has_ended = true;
+                        c->stream = io_stream_close(s);
+                        return;
+                }
+        } else if (e & IO_STREAM_READABLE) {
                 uint8_t *p;
                 size_t room;
                 ssize_t n;
@@ -227,6 +240,7 @@ void broker_client_end(struct broker_client *c) {
         while ((reply = list_pop(&c->replies, struct broker_reply, link)))
                 broker_reply_free(reply);
         frame_reader_done(&c->in);
+        free(c->raw);
         c->bytes = mem_free(c->bytes);
 }
 
@@ -254,6 +268,24 @@ void broker_client_release(struct broker_client *c) {
         c->n_held = 0;
         if (c->stream)
                 client_want(c);
+}
+
+void broker_client_cook(struct broker_client *c) {
+        for (size_t at = 0; at < c->n_raw;) {
+                uint8_t *p;
+                size_t n;
+
+                ASSERT_OK(frame_reader_space(&c->in, &p, &n));
+                n = MIN(n, c->n_raw - at);
+                memcpy(p, c->raw + at, n);
+                frame_reader_commit(&c->in, n);
+                client_frames(c);
+                at += n;
+        }
+        free(c->raw);
+        c->raw = NULL;
+        c->n_raw = 0;
+        c->is_raw = false;
 }
 
 uint64_t broker_client_send(struct broker_client *c,

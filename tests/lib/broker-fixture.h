@@ -64,6 +64,9 @@ struct broker_client {
         uint64_t correlation; /* of the last request */
         size_t n_received;
         bool is_deaf;    /* reads nothing */
+        bool is_raw;     /* keeps what it receives as bytes, without base/alloc.h: for sweeps of failing allocations */
+        uint8_t *raw;
+        size_t n_raw;
         bool is_greeted; /* the greeting is behind it */
         bool has_ended;  /* the broker closed, or the stream broke */
         uint8_t greeting[GREETING_BYTES];
@@ -94,6 +97,8 @@ uint64_t broker_client_send(struct broker_client *c,
                             size_t table_bytes,
                             const struct slice *body,
                             size_t n_body);
+/* From now on it is no longer raw: makes replies of what it received. */
+void broker_client_cook(struct broker_client *c);
 /* The answer that is there; NULL: none. The caller's: broker_reply_free(). */
 struct broker_reply *broker_client_take(struct broker_client *c, uint64_t correlation);
 /* Waits for it. */
