@@ -184,7 +184,8 @@ static bool subscription_wants(const struct subscription *s, uint32_t number) {
 
 /* What the topic's partitions are now, against what is read. Return: 0; the failure has been noted otherwise. */
 static int subscription_compare(struct subscription *s, const Drmq__Proto__Topic *topic) {
-        struct consumer *k = s->consumer;
+        size_t n = MAX(topic->n_partition, (size_t) 1);
+        _cleanup_(mem_freep) struct source **by_number = new0(struct source *, n);
 
         for (size_t i = 0; i < s->n_wanted; i++)
                 if (s->wanted[i] >= topic->n_partition) {
@@ -199,19 +200,26 @@ static int subscription_compare(struct subscription *s, const Drmq__Proto__Topic
                         return -ENXIO;
                 }
 
-        s->resolving = new0(struct source *, MAX(topic->n_partition, (size_t) 1));
-        if (!s->resolving) {
+        s->resolving = new0(struct source *, n);
+        if (!s->resolving || !by_number) {
                 subscription_fail(s, -ENOMEM, "out of memory");
                 return -ENOMEM;
         }
+        LIST_FOREACH(&s->consumer->sources, source, struct source, link)
+                if (source->subscription == s && source->number < topic->n_partition)
+                        by_number[source->number] = source;
 
         for (size_t i = 0; i < topic->n_partition; i++) {
                 const Drmq__Proto__Partition *p = topic->partition[i];
                 struct source *source;
 
+                if (p->number != i) { /* they are told in order */
+                        subscription_fail(s, -EPROTO, "the node's answer makes no sense");
+                        return -EPROTO;
+                }
                 if (!subscription_wants(s, p->number))
                         continue;
-                source = source_find(k, s->topic, p->number);
+                source = by_number[i];
                 if (source && source->id != p->id) {
                         subscription_fail(s, -ENOENT, "it was deleted, and made anew");
                         return -ENOENT;
