@@ -536,6 +536,37 @@ TEST(behind_a_batch_that_failed_in_doubt_nothing_is_doubled) {
         }
 }
 
+TEST(what_is_in_doubt_never_goes_under_another_id) {
+        struct producer_config config = PRODUCER_CONFIG_DEFAULT;
+        struct run t;
+
+        /* The second batch is in doubt (and in the log) when the first one's time is up: its id is of no use any more. */
+        config.timeout_usec = 3 * USEC_PER_SEC;
+        run_begin(&t, 1, &config);
+        (void) node_topic_add(&t.scene.node, "t", 1);
+        ASSERT_OK(run_send(&t, "t", 0, 0));
+        run_flush(&t);
+        t.scene.node.produce_fault = FAULT_TIMED_OUT;
+        t.scene.node.produce_fault_at = 1;
+        t.scene.node.n_faults = 1000;
+        ASSERT_OK(run_send(&t, "t", 0, 1));
+        scene_run(&t.scene, 1500 * USEC_PER_MSEC);
+        ASSERT_OK(run_send(&t, "t", 0, 2));
+        scene_run(&t.scene, 2600 * USEC_PER_MSEC);
+        t.scene.node.produce_fault_at = 0;
+        run_flush(&t);
+        ASSERT_EQ(t.n_failed, 2);
+        ASSERT_TRUE(t.has_doubt);
+        assert_once_in_order(&t, "t", 3);
+
+        /* What comes now has a new one. */
+        ASSERT_OK(run_send(&t, "t", 0, 3));
+        run_flush(&t);
+        ASSERT_EQ(t.n_delivered, 2);
+        assert_once_in_order(&t, "t", 4);
+        run_end(&t);
+}
+
 TEST(without_acks_messages_count_when_they_are_handed_over) {
         struct producer_config config = PRODUCER_CONFIG_DEFAULT;
         struct run t;
