@@ -65,7 +65,8 @@ static int add_sockets(const char *dir, char **list, int n) {
 
                 if (!path)
                         r = -ENOMEM;
-                if (r >= 0 && stat(path, &st) >= 0 && S_ISSOCK(st.st_mode) && socket_is_live(path)) {
+                if (r >= 0 && stat(path, &st) >= 0 && S_ISSOCK(st.st_mode) &&
+                    socket_is_live(path)) {
                         longer = mem_asprintf("%s%sunix:%s", *list ?: "", *list ? "," : "", path);
                         if (longer) {
                                 mem_free(*list);
