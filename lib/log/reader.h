@@ -91,8 +91,8 @@ int log_read_run(struct log_read *r, bool may_block);
 const struct log_read_slice *log_read_slices(const struct log_read *r, size_t *ret_n);
 /* Where to go on; after 1. */
 void log_read_position(const struct log_read *r, struct log_position *ret);
-/* After -EBADMSG: the first index that is damaged, and the first offset behind the damage that is good (0: there is none
- * yet). */
+/* After -EBADMSG: the first index that is damaged (or, where only a gap in offsets tells of the damage, the first behind
+ * it), and the first offset behind the damage that is good (0: there is none yet). */
 void log_read_damage(const struct log_read *r, uint64_t *ret_index, uint64_t *ret_next_good_offset);
 /* Bytes of memory that its slices hold: at most about twice what was asked for, and one batch. */
 size_t log_read_bytes(const struct log_read *r);

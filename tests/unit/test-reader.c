@@ -774,6 +774,28 @@ TEST(a_damaged_batch_is_refused_by_name_and_nothing_else_is) {
         }
 }
 
+/* The index that is made at a start leaves out what is bad then: the gap in offsets tells. */
+TEST(what_went_bad_before_a_start_is_refused_too) {
+        for (unsigned at = 0; at < 200; at += 13) {
+                unsigned n_damage;
+                uint64_t index;
+                struct model m;
+
+                model_init(&m, at, 2);
+                for (unsigned j = 0; j < 60; j++)
+                        model_append_one(&m, j % 2, 3000, 10);
+                model_flush(&m);
+                flip_entry(&m, 31, at); /* the sixteenth of topic 0 */
+                log_fixture_close(&m.f);
+                ASSERT_OK(log_fixture_open(&m.f));
+
+                ASSERT_EQ(read_past_damage(&m, at % 2, &n_damage, &index), 29);
+                ASSERT_EQ(n_damage, 1);
+                read_all(&m, 1, 0, 50000, at % 2);
+                model_done(&m);
+        }
+}
+
 TEST(damage_of_the_first_and_of_the_last_batch_is_refused) {
         unsigned n_damage;
         uint64_t index;
