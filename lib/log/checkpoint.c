@@ -119,9 +119,9 @@ static int checkpoint_open(struct io *io,
         if (r < 0)
                 return r;
         n = io_pread(file, p, sizeof(p), 0, /* flags= */ 0);
-        if (n < 0)
+        if (n < 0 && n != -EIO) /* a sector that cannot be read is as good as damaged */
                 return (int) n;
-        if ((size_t) n < sizeof(p))
+        if (n != (ssize_t) sizeof(p))
                 return -EBADMSG;
 
         r = header_decode(p, &h);
@@ -154,9 +154,10 @@ static int checkpoint_read(
         if (!body)
                 return -ENOMEM;
         n = io_pread(file, body, h.body_bytes, CHECKPOINT_HEADER_BYTES, /* flags= */ 0);
-        if (n < 0)
+        if (n < 0 && n != -EIO)
                 return (int) n;
-        if ((uint64_t) n != h.body_bytes || crc32c(0, body, h.body_bytes) != h.body_crc) /* I2 */
+        if (n < 0 || (uint64_t) n != h.body_bytes ||
+            crc32c(0, body, h.body_bytes) != h.body_crc) /* I2 */
                 return -EBADMSG;
 
         *ret = (struct checkpoint){

@@ -6,8 +6,8 @@
  * format is in log/format.h, "Checkpoint".
  *
  * One is written whole under a temporary name, synced, renamed in, the folder synced: so a name that looks like a
- * checkpoint's is one, unless the disk damaged it. A damaged one is passed over for the one before it, therefore two
- * are kept; what follows it is replayed from the log.
+ * checkpoint's is one, unless the disk damaged it. One that is damaged, or cannot be read, is passed over for the one
+ * before it, therefore two are kept; what follows it is replayed from the log.
  *
  * One writer at a time; readers may run beside it. All of it blocks: jobs and start-up only.
  */
@@ -43,8 +43,8 @@ int checkpoint_write(struct io *io, const char *dir, uint64_t shard, const struc
  * @ret: new body: checkpoint_done(); untouched unless 1 is returned
  * @ret_n_bad: how many damaged ones were passed over, newer than what is returned (all of them, after 0); may be NULL
  *
- * Return: 1; 0 there is none; -EPROTONOSUPPORT a newer format: the node must not start from an older one; -ENOMEM; -EIO
- * and what else the disk says.
+ * Return: 1; 0 there is none; -EPROTONOSUPPORT a newer format: the node must not start from an older one; -ENOMEM; what
+ * else the disk says.
  */
 int checkpoint_load(struct io *io,
                     const char *dir,
