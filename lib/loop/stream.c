@@ -27,6 +27,10 @@
 
 /* A name may have more; the first ones are tried. */
 #define ADDRESSES_MAX 16u
+/* A peer that has gone without a word, or cannot be reached, is asked after so much silence, and given up after as much
+ * again (tcp(7)). */
+#define KEEPALIVE_SEC 60
+#define KEEPALIVE_PROBES 4
 
 enum stream_state {
         STREAM_LOOKING_UP,
@@ -171,6 +175,16 @@ static void note_peer(struct stream *s) {
 
         if (here.sa.sa_family != AF_UNIX) {
                 (void) setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+                (void) setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){ 1 }, sizeof(int));
+                (void) setsockopt(
+                        s->fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){ KEEPALIVE_SEC }, sizeof(int));
+                (void) setsockopt(s->fd,
+                                  IPPROTO_TCP,
+                                  TCP_KEEPINTVL,
+                                  &(int){ KEEPALIVE_SEC / KEEPALIVE_PROBES },
+                                  sizeof(int));
+                (void) setsockopt(
+                        s->fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){ KEEPALIVE_PROBES }, sizeof(int));
                 return;
         }
 
