@@ -301,8 +301,6 @@ static void produce_header(const struct producer *p, uint8_t dest[static 16], si
 
         m.acks = (Drmq__Proto__Acks) p->config.acks;
         m.atomic = p->config.is_atomic;
-        if (p->config.timeout_usec / USEC_PER_MSEC < UINT32_MAX)
-                m.timeout_ms = (uint32_t) (p->config.timeout_usec / USEC_PER_MSEC);
         assert(drmq__proto__produce_request__get_packed_size(&m) <= 16);
         *ret_n = drmq__proto__produce_request__pack(&m, dest);
 }
