@@ -59,7 +59,8 @@ static void shell_let_in(struct shell *s, struct io_stream *stream) {
 
         r = broker_accept(s->broker, stream);
         if (r == -EMFILE)
-                log_warning("A connection was refused: there are %" PRIu64 " already (limits.connections)",
+                log_warning("A connection was refused: there are %" PRIu64
+                            " already (limits.connections)",
                             s->config->connections);
 }
 
@@ -90,7 +91,8 @@ static void on_broker_ready(void *userdata) {
                   s->config->data_dir,
                   summary.n_replayed);
         if (!summary.is_writable)
-                log_warning("The end of the log is damaged: what is good is served, nothing new is taken");
+                log_warning(
+                        "The end of the log is damaged: what is good is served, nothing new is taken");
         notify_status("Serving %" PRIu64 " topics", summary.n_topics);
         notify_ready();
 
@@ -185,8 +187,9 @@ static void shell_listen_by_name(struct shell *s) {
                 return;
         r = shell_listen(s, &a);
         if (r == -EADDRINUSE)
-                log_warning("Another daemon listens on %s: this one has no socket (--node gives it a name of its own)",
-                            a.path);
+                log_warning(
+                        "Another daemon listens on %s: this one has no socket (--node gives it a name of its own)",
+                        a.path);
         else if (r < 0)
                 (void) log_warning_errno(r, "Cannot listen on %s, going on without: %m", a.path);
         address_done(&a);
@@ -197,7 +200,8 @@ static int shell_listen_all(struct shell *s) {
         int r;
 
         if (c->n_listen == 0) {
-                c->listen[0] = (struct address){ .host = mem_strdup("127.0.0.1"), .port = DEFAULT_PORT };
+                c->listen[0] =
+                        (struct address){ .host = mem_strdup("127.0.0.1"), .port = DEFAULT_PORT };
                 if (!c->listen[0].host) {
                         log_oom();
                         return EX_OSERR;
@@ -215,7 +219,9 @@ static int shell_listen_all(struct shell *s) {
                 (void) log_error_errno(r,
                                        "Cannot listen on %s: %m%s",
                                        name ? name : "an address",
-                                       r == -EADDRINUSE ? "; another process does (--port takes another one)" : "");
+                                       r == -EADDRINUSE
+                                               ? "; another process does (--port takes another one)"
+                                               : "");
                 return r == -EACCES || r == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
         }
         shell_listen_by_name(s);
@@ -258,20 +264,19 @@ static int open_error_status(int r) {
         }
 }
 
-static const char *open_error_hint(int r) {
+/* What is to be said behind the thing that failed. NULL: nothing. */
+static const char *open_error_hint(int r, bool is_explained) {
         switch (r) {
         case -EBUSY:
-                return "another process uses it";
+        case -EXDEV:
+        case -ENOTEMPTY:
+                return is_explained ? NULL : strerrordesc_np(-r);
         case -EBADMSG:
                 return "its own records are damaged or missing; nothing was changed";
         case -EPROTONOSUPPORT:
                 return "it was written by a newer version of drmqd";
-        case -EXDEV:
-                return "it belongs to another node (--node-id)";
-        case -ENOTEMPTY:
-                return "it holds other files and is not a node's directory";
         default:
-                return NULL;
+                return strerrordesc_np(-r);
         }
 }
 
@@ -303,13 +308,12 @@ static int shell_open(struct shell *s, usec_t started_usec) {
 
         r = broker_new(io_loop_io(s->loop), &b, &broker_events, s, &s->broker, &what);
         if (r < 0) {
-                hint = open_error_hint(r);
-                errno = -r;
+                hint = open_error_hint(r, /* is_explained= */ what != NULL);
                 log_error("Cannot open data directory %s: %s%s%s",
                           c->data_dir,
                           what ? what : "",
-                          what ? ": " : "",
-                          hint ? hint : strerrordesc_np(-r));
+                          what && hint ? ": " : "",
+                          hint ? hint : "");
                 return open_error_status(r);
         }
 

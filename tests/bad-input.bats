@@ -193,7 +193,7 @@ make_directory() {
 @test "a directory of another node" {
         make_directory
         drmqd_fails 78 --data-dir "$data" --node-id 2
-        says "$data.*another node"
+        says "$data belongs to node 1, not to node 2$"
 }
 
 @test "a directory of a newer format" {
