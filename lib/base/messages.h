@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * The MESSAGE_ID of each event of note (LOG_NOTICE and above): random, made once with `systemd-id128 new`, and never
- * used for anything else. systemd/drmq.catalog says of each what happened, what it means, what to do; `journalctl
- * MESSAGE_ID=…` finds all of a kind.
+ * The MESSAGE_ID of each event of note: random, made once with `systemd-id128 new`, and never used for anything else.
+ * `journalctl MESSAGE_ID=…` finds all of a kind.
  */
 
 /* The life of a node. */
@@ -13,13 +12,12 @@
 #define DRMQ_MESSAGE_LEADER_ELECTED "6d06be605f9846b1bec4533f514fe496"
 
 /* The log on disk: an unfinished write that was cut at a start; bytes that are bad; a sync, write or read that failed
- * and stops the process; a copy of the hard state that was renewed from the other one; a state that was written; a
+ * and stops the process; a copy of the hard state that was renewed from the other one; a checkpoint that failed; a
  * folder that was never finished and is removed; a truncation that an earlier run began. */
 #define DRMQ_MESSAGE_RECOVERY_CUT "0994213e191e46ec888730faf9d6aeac"
 #define DRMQ_MESSAGE_CORRUPTION_FOUND "6952affd5e394a9ea69e05f4b356e2d1"
 #define DRMQ_MESSAGE_FATAL_DISK "bdd5bede70344896a77d7203228c0ac4"
 #define DRMQ_MESSAGE_HARDSTATE_REPAIRED "8fd03a1c220b41dea14ed34cb9fd79c5"
-#define DRMQ_MESSAGE_CHECKPOINT_WRITTEN "0d3aea473301472aa7b95c0e987bd4d7"
 #define DRMQ_MESSAGE_CHECKPOINT_FAILED "ca93e845ffd140bda29d54f4c6933450"
 #define DRMQ_MESSAGE_LOG_UNFINISHED_CREATION "d58b840086274940b35313ff6656fe77"
 #define DRMQ_MESSAGE_INTENT_CARRIED_OUT "78bac09b71f8416591f43214e468f402"

@@ -202,7 +202,6 @@ TEST(message_ids_are_ids_and_differ) {
                 DRMQ_MESSAGE_CORRUPTION_FOUND,
                 DRMQ_MESSAGE_FATAL_DISK,
                 DRMQ_MESSAGE_HARDSTATE_REPAIRED,
-                DRMQ_MESSAGE_CHECKPOINT_WRITTEN,
                 DRMQ_MESSAGE_LOG_UNFINISHED_CREATION,
                 DRMQ_MESSAGE_TOPIC_CREATED,
                 DRMQ_MESSAGE_TOPIC_DELETED,
