@@ -10,7 +10,8 @@
  * job.
  *
  * Checkpoint body: sections one after the other, each a count and its items in the order of the maps; integers as
- * LEB128, strings as length and bytes.
+ * LEB128, but times, producer ids (8 bytes), sequences (4), epochs (2) and a producer's count of batches (1), which are
+ * little-endian of their size; strings as length and bytes. drmq-log(5) gives the same.
  *     version 1 | next partition id | topics: name, created ms, partition ids |
  *     partitions: id, first offset, next offset, batches, bytes, last append ms |
  *     producers, oldest first: partition id, producer id, epoch, last append ms, batches: base sequence, last sequence,
@@ -142,12 +143,15 @@ struct topic_partition *state_topic_partition(const struct state *s, uint64_t id
 struct partition *state_partition(const struct state *s, uint64_t id);
 struct producer *state_producer(const struct state *s, uint64_t partition_id, int64_t producer_id);
 /* 0 and true, or false where the group has none. */
-bool state_position(const struct state *s, const char *group, uint64_t partition_id, uint64_t *ret_offset);
+bool state_position(const struct state *s,
+                    const char *group,
+                    uint64_t partition_id,
+                    uint64_t *ret_offset);
 
 /* What a batch of a producer is, after the batches of @w (record-batch rules of Kafka's idempotent producer, KIP-98). */
 enum producer_verdict {
-        PRODUCER_NEXT,            /* append it */
-        PRODUCER_DUPLICATE,       /* there already, at *ret_base_offset */
+        PRODUCER_NEXT,      /* append it */
+        PRODUCER_DUPLICATE, /* there already, at *ret_base_offset */
         PRODUCER_OUT_OF_SEQUENCE,
         PRODUCER_FENCED,
 };
