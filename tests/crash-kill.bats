@@ -1,4 +1,6 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
 # The daemon is killed with -9 a hundred times under load: what was acknowledged is there, once, in order, and the sender
 # never notices more than a pause.
 

@@ -1,4 +1,6 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
 # A daemon that did a bit of everything and is stopped leaves nothing behind: no memory, no descriptor, no error that
 # valgrind sees, and a log of which the next start reads nothing.
 
@@ -25,7 +27,13 @@ teardown() {
         drmq-recv "$topic" --single -g me -n 10 --timeout 60s
         drmqctl offsets "$topic" --at -1h --timeout 60s
         drmqctl topics delete wide --yes --timeout 60s
-        head -c 1000 /dev/urandom | timeout 20 nc -U -q 1 "$dir/d.sock" || true
+        # A stranger, who is hung up on.
+        head -c 1000 /dev/urandom | perl -MIO::Socket::UNIX -e '
+                alarm 20;
+                my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die;
+                local $/;
+                syswrite $s, scalar <STDIN>;
+                sysread $s, my $answer, 1;' "$dir/d.sock"
 
         kill -TERM "$daemon_pid"
         wait "$daemon_pid"

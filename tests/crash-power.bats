@@ -1,4 +1,6 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
 # The power of the disk is cut thirty times under load: an ext4 file system is shut down without its journal being flushed
 # (FS_IOC_SHUTDOWN), so that what was not synced is gone, as ext4 leaves it. Built with the sync skipped, the same test fails.
 

@@ -1,3 +1,6 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
 # Helpers of the crash tests: one daemon that is killed, or loses its power, under load, and the proof that nothing that
 # was acknowledged is lost, doubled or out of order. Sourced by tests/crash-*.bats.
 #

@@ -146,6 +146,7 @@ static drmq_client *client_of(const struct server *s) {
 
         ASSERT_OK(drmq_client_new(s->brokers, &c));
         ASSERT_STREQ(drmq_client_error(c), "");
+        ASSERT_STREQ(drmq_version(), DRMQ_VERSION);
         return c;
 }
 
@@ -497,6 +498,113 @@ TEST(positions_of_a_group_last) {
         ASSERT_EQ(drmq_message_offset(drmq_consumer_message(k, 0)), 42);
         ASSERT_OK(drmq_consumer_position(k, "t", 0, &offset));
         ASSERT_EQ(offset, 43);
+        drmq_consumer_free(k);
+        drmq_client_free(c);
+        server_end(&s, SIGTERM);
+}
+
+TEST(a_position_may_be_committed_by_its_number) {
+        struct server s = { 0 };
+        drmq_consumer *k;
+        drmq_client *c;
+
+        server_start(&s);
+        c = client_of(&s);
+        send_numbers(c, "t", 0, 20);
+        ASSERT_OK(drmq_consumer_new(c, &k));
+        ASSERT_ERROR(drmq_consumer_commit_offset(k, "t", 0, 7), ENOENT);
+        ASSERT_OK(drmq_consumer_set_group(k, "me"));
+        ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_BEGINNING, 0));
+        ASSERT_GT(drmq_consumer_poll(k, 1, 10 * USEC_PER_SEC), 0);
+        ASSERT_OK(drmq_consumer_commit_offset(k, "t", 0, 7));
+        ASSERT_ERROR(drmq_consumer_commit_offset(k, "other", 0, 7), ENOENT);
+        drmq_consumer_free(k);
+
+        ASSERT_OK(drmq_consumer_new(c, &k));
+        ASSERT_OK(drmq_consumer_set_group(k, "me"));
+        ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_POSITION, 0));
+        ASSERT_GT(drmq_consumer_poll(k, 1, 10 * USEC_PER_SEC), 0);
+        ASSERT_EQ(drmq_message_offset(drmq_consumer_message(k, 0)), 7);
+        drmq_consumer_free(k);
+        drmq_client_free(c);
+        server_end(&s, SIGTERM);
+}
+
+static uint32_t
+pick_by_length(void *userdata, const void *key, size_t key_size, uint32_t n_partitions) {
+        unsigned *n_calls = userdata;
+
+        ASSERT_EQ(key == NULL, key_size == 0);
+        ASSERT_EQ(n_partitions, 4);
+        (*n_calls)++;
+        return (uint32_t) key_size % n_partitions;
+}
+
+TEST(a_callback_chooses_the_partition) {
+        static const char *const keys[] = { "a", "bb", "ccc", "dddd", "eeeee", NULL };
+        struct server s = { 0 };
+        unsigned n_calls = 0, n = 0;
+        drmq_producer *p;
+        drmq_consumer *k;
+        drmq_client *c;
+
+        server_start(&s);
+        c = client_of(&s);
+        ASSERT_OK(drmq_topic_create(c, "t", 4, false));
+        ASSERT_OK(drmq_producer_new(c, &p));
+        ASSERT_ERROR(drmq_producer_set_partition_callback(p, NULL, NULL), EINVAL);
+        ASSERT_OK(drmq_producer_set_partition_callback(p, pick_by_length, &n_calls));
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++)
+                ASSERT_OK(send_text(p, "t", keys[i], "x"));
+        ASSERT_OK(drmq_producer_flush(p));
+        ASSERT_GE(n_calls, ELEMENTSOF(keys));
+        drmq_producer_free(p);
+
+        ASSERT_OK(drmq_consumer_new(c, &k));
+        ASSERT_OK(drmq_consumer_set_stop_at_end(k, true));
+        ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_BEGINNING, 0));
+        while (!drmq_consumer_is_at_end(k)) {
+                int r = ASSERT_OK(drmq_consumer_poll(k, 100, 10 * USEC_PER_SEC));
+
+                for (int i = 0; i < r; i++, n++) {
+                        const drmq_message *m = drmq_consumer_message(k, (size_t) i);
+                        size_t size;
+
+                        (void) drmq_message_key(m, &size);
+                        ASSERT_EQ(drmq_message_partition(m), size % 4);
+                }
+        }
+        ASSERT_EQ(n, ELEMENTSOF(keys));
+        drmq_consumer_free(k);
+        drmq_client_free(c);
+        server_end(&s, SIGTERM);
+}
+
+TEST(a_consumer_of_little_memory_reads_all_the_same) {
+        struct server s = { 0 };
+        unsigned n = 0;
+        drmq_consumer *k;
+        drmq_client *c;
+
+        server_start(&s);
+        c = client_of(&s);
+        send_numbers(c, "t", 0, 50000);
+        ASSERT_OK(drmq_consumer_new(c, &k));
+        ASSERT_ERROR(drmq_consumer_set_fetch_bytes(k, 4095), EINVAL);
+        ASSERT_ERROR(drmq_consumer_set_fetch_bytes(k, (size_t) 17 << 20), EINVAL);
+        ASSERT_ERROR(drmq_consumer_set_buffer_bytes(k, 0), EINVAL);
+        ASSERT_OK(drmq_consumer_set_fetch_bytes(k, 4096));
+        ASSERT_OK(drmq_consumer_set_buffer_bytes(k, 4096));
+        ASSERT_OK(drmq_consumer_set_stop_at_end(k, true));
+        ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_BEGINNING, 0));
+        ASSERT_ERROR(drmq_consumer_set_fetch_bytes(k, 8192), EBUSY);
+        while (!drmq_consumer_is_at_end(k)) {
+                int r = ASSERT_OK(drmq_consumer_poll(k, 1000, 10 * USEC_PER_SEC));
+
+                for (int i = 0; i < r; i++)
+                        ASSERT_EQ(drmq_message_offset(drmq_consumer_message(k, (size_t) i)), n++);
+        }
+        ASSERT_EQ(n, 50000);
         drmq_consumer_free(k);
         drmq_client_free(c);
         server_end(&s, SIGTERM);
