@@ -700,18 +700,21 @@ TEST(long_polls_past_their_limit_are_answered_and_keep_nobody_out) {
         fetch.wait_ms = 600000;
         broker_client_connect(&poller, &f);
         for (unsigned i = 0; i < 100; i++)
-                (void) broker_client_send(&poller, FRAME_FETCH, &fetch, wants, sizeof(wants), NULL, 0);
+                (void) broker_client_send(
+                        &poller, FRAME_FETCH, &fetch, wants, sizeof(wants), NULL, 0);
         broker_fixture_run(&f, USEC_PER_SEC);
         ASSERT_EQ(f.broker->requests.used_bytes, 0);
         ASSERT_GT(f.broker->polls.used_bytes, MIB / 2);
         ASSERT_LE(f.broker->polls.used_bytes, MIB);
 
         for (uint64_t i = poller.correlation - 99; i <= poller.correlation; i++) {
-                _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_take(&poller, i);
+                _cleanup_(broker_reply_freep) struct broker_reply *r =
+                        broker_client_take(&poller, i);
 
                 if (!r)
                         continue;
-                answer = broker_reply_message(r, FRAME_FETCH, &drmq__proto__fetch_response__descriptor);
+                answer = broker_reply_message(
+                        r, FRAME_FETCH, &drmq__proto__fetch_response__descriptor);
                 ASSERT_EQ(r->frame.body.size, 0);
                 answer = message_free(answer);
                 n_answered++;
@@ -1129,7 +1132,8 @@ TEST(without_memory_nobody_waits_in_vain, .timeout_sec = 120) {
                         n_fired += has_fired;
 
                         broker_client_cook(&c);
-                        for (uint64_t i = first; i <= c.correlation && !c.has_ended && f.n_fatal == 0;
+                        for (uint64_t i = first;
+                             i <= c.correlation && !c.has_ended && f.n_fatal == 0;
                              i++) {
                                 struct broker_reply *r = broker_client_take(&c, i);
 
@@ -1314,6 +1318,45 @@ static uint64_t marked(struct broker_client *c, uint64_t id, const char *mark) {
         builder_done(&b);
         ASSERT_EQ(broker_client_try(c, id, batch, &offset), DRMQ_ERROR_NONE);
         return offset;
+}
+
+/* In a running node, and after a start. */
+TEST(a_damaged_batch_is_refused_by_name_and_its_neighbours_are_served) {
+        struct broker_fixture f;
+        struct broker_client c;
+        uint64_t id;
+
+        begin(&f, &c, 3);
+        id = broker_client_topic(&c, "a", 1);
+        for (unsigned i = 0; i < 5; i++)
+                (void) broker_client_produce(&c, id, 1, 1000);
+        ASSERT_EQ(marked(&c, id, "what will be damaged"), 5);
+        for (unsigned i = 0; i < 5; i++)
+                ASSERT_EQ(broker_client_produce(&c, id, 1, 1000), 6 + i);
+        damage(&f, "/data/shard-1/00000000000000000001.log", "what will be damaged", 20);
+
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_(message_freep) Drmq__Proto__FetchResponse *m = NULL;
+                _cleanup_(broker_reply_freep) struct broker_reply *before = NULL, *at = NULL;
+
+                before = broker_client_wait(&c, broker_client_send_fetch(&c, id, 0, 0, 0));
+                ASSERT_EQ(broker_reply_count(before, id, 0), 5);
+                at = broker_client_wait(&c, broker_client_send_fetch(&c, id, 5, 60000, 0));
+                m = broker_reply_message(at, FRAME_FETCH, &drmq__proto__fetch_response__descriptor);
+                ASSERT_EQ(m->n_partition, 1);
+                ASSERT_EQ(m->partition[0]->error->code, DRMQ_ERROR_DAMAGED);
+                ASSERT_EQ(m->partition[0]->next_good_offset, 6);
+                ASSERT_EQ(broker_client_read(&c, id, 6), 5 + i);
+                /* The head of its entry is good: what it gave is known, so there is more to come. */
+                ASSERT_EQ(broker_client_produce(&c, id, 1, 1000), 11 + i);
+
+                broker_fixture_end(&f, /* power_cut= */ true);
+                broker_client_end(&c);
+                broker_fixture_start(&f);
+                broker_client_connect(&c, &f);
+        }
+        broker_client_end(&c);
+        broker_fixture_done(&f);
 }
 
 /* Killed or stopped in good order; what is lost is the body of a batch, or the head of its entry. */
