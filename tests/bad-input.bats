@@ -317,6 +317,19 @@ still_serves() {
         still_serves
 }
 
+# Field 6 of a row begins with the timer that runs: 02 is keep-alive, where all is acknowledged (proc(5), /proc/net/tcp).
+is_kept_alive() { # PORT
+        awk -v local=":$(printf %04X "$1")" \
+                'substr($2, length($2) - 4) == local && $4 == "01" && $6 ~ /^02:/ { found = 1 } END { exit !found }' /proc/net/tcp
+}
+
+@test "whether a client that rests is still there is asked by TCP" {
+        address=$(cat "$(drmqd_dir)/address")
+        exec 7<>"/dev/tcp/${address%:*}/${address##*:}"
+        wait_until is_kept_alive "${address##*:}"
+        exec 7>&-
+}
+
 @test "a tool that follows in silence is not dropped" {
         drmq-send "$topic" first
         drmq-recv "$topic" -n 2 >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" &

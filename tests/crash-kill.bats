@@ -15,7 +15,7 @@ setup() {
 }
 
 teardown() {
-        kill -KILL "$load_pid" "$daemon_pid" 2>/dev/null || true
+        crash_teardown
 }
 
 @test "kill -9 under load loses, doubles and reorders nothing" {

@@ -12,7 +12,7 @@ setup() {
 }
 
 teardown() {
-        kill -KILL "$daemon_pid" 2>/dev/null || true
+        crash_teardown
 }
 
 @test "valgrind finds no leak, no open descriptor and no error in a daemon" {

@@ -23,8 +23,7 @@ setup() {
 }
 
 teardown() {
-        kill -KILL "$load_pid" "$daemon_pid" 2>/dev/null || true
-        wait 2>/dev/null || true
+        crash_teardown
         if mountpoint -q "$mnt"; then umount -l "$mnt"; fi
 }
 

@@ -196,6 +196,14 @@ follow() {
         prints 1
 }
 
+@test "a position is not committed before the output is written, however often it is committed" {
+        yes x | head -n 200000 | drmq-send "$topic"
+        run_timeout bash -c "drmq-recv $topic --single -g me --commit-interval 1us -e >/dev/full"
+        [ "$status" -ne 0 ]
+        run_timeout drmq-recv "$topic" --single -g me -n 1 -f '%o'
+        prints 0
+}
+
 @test "a reader that goes ends it quietly" {
         seq 100000 | drmq-send "$topic"
         run_timeout bash -c "set -o pipefail; drmq-recv $topic -e | head -n 1"

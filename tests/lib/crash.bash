@@ -42,6 +42,13 @@ daemon_kill() {
         wait "$daemon_pid" 2>/dev/null || true
 }
 
+# What a test that failed may have left; the last daemon is killed, so its socket stays.
+crash_teardown() {
+        kill -KILL ${load_pid:+"$load_pid"} "$daemon_pid" 2>/dev/null || true
+        wait 2>/dev/null || true
+        rm -f "/run/drmq/crash-$$.sock"
+}
+
 # Sends ascending numbers until it is stopped; $dir/acked has a line for each acknowledged one.
 load_start() { # messages a second
         : >"$dir/acked"
