@@ -361,6 +361,8 @@ static bool fetch_item_check(struct fetch *f, struct fetch_item *item, uint64_t 
                 partition_bounds(f->broker, item->partition_id, &first, &next);
                 if (item->offset < first || item->offset > next)
                         item->error = DRMQ_ERROR_OFFSET_OUT_OF_RANGE;
+                else if (item->offset == next && !shard_knows_its_end(f->broker->shards[SHARD_DATA]))
+                        item->error = DRMQ_ERROR_DAMAGED; /* nothing more will come */
                 *ret_limit = next;
         }
 

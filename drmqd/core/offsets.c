@@ -117,6 +117,8 @@ static int query_step(struct query *q) {
                 a->offset = first;
                 break;
         case DRMQ__PROTO__OFFSET_KIND__OFFSET_END:
+                if (!shard_knows_its_end(s))
+                        query_refuse(q, DRMQ_ERROR_DAMAGED); /* the offset says how far it can be read */
                 break;
         case DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME:
                 if (first == next || (p && p->last_append_ms < asked->time_ms))

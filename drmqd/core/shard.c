@@ -555,6 +555,10 @@ bool shard_is_writable(const struct shard *s) {
         return s->is_ready && !s->has_failed;
 }
 
+bool shard_knows_its_end(const struct shard *s) {
+        return !s->has_gap && !s->report.tail_is_damaged;
+}
+
 uint64_t shard_next_ticket(const struct shard *s) {
         return s->next_ticket;
 }

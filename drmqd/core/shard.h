@@ -121,6 +121,8 @@ DEFINE_CLEANUP(struct shard *, shard_free)
 void shard_start(struct shard *s);
 
 bool shard_is_writable(const struct shard *s);
+/* False: damage hides what the last offsets are; what is good is served, "the end" is not known. */
+bool shard_knows_its_end(const struct shard *s);
 
 /* Returns new. @n_slices 0 for other kinds than produce. */
 struct proposal *proposal_new(enum entry_kind kind, unsigned n_slices);

@@ -102,7 +102,9 @@ static void metadata_add(struct metadata *m, const struct broker *b, const char 
         answer->name = (char *) name;
         m->topic_pointers[m->n_topics++] = answer;
         if (!t) {
-                code = topic_name_is_valid(name) ? DRMQ_ERROR_UNKNOWN_TOPIC : DRMQ_ERROR_INVALID_NAME;
+                code = !topic_name_is_valid(name)                             ? DRMQ_ERROR_INVALID_NAME
+                       : !shard_knows_its_end(b->shards[SHARD_METADATA]) ? DRMQ_ERROR_DAMAGED
+                                                                         : DRMQ_ERROR_UNKNOWN_TOPIC;
                 answer->error = m->errors + m->n_errors++;
                 error_init(answer->error, b, code, (char *) drmq_error_text(code));
                 return;

@@ -337,7 +337,7 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
                 const Drmq__Proto__OffsetAnswer *a = m->answer[i];
                 uint32_t code = a->error ? a->error->code : DRMQ_ERROR_NONE;
 
-                if (code != DRMQ_ERROR_NONE) {
+                if (code != DRMQ_ERROR_NONE && !(code == DRMQ_ERROR_DAMAGED && i % n_each == 1)) {
                         subscription_fail(s,
                                           drmq_error_to_errno(code),
                                           a->error->text && a->error->text[0]
@@ -355,7 +355,9 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
         for (size_t i = 0; i < s->n_resolving; i++) {
                 Drmq__Proto__OffsetAnswer *const *a = m->answer + i * n_each;
                 struct source *source = s->resolving[i];
-                uint64_t begin = a[0]->offset, end = a[1]->offset;
+                /* Where the end is damaged nobody knows it. What can be read is read; the next fetch, of what is damaged,
+                 * is refused: that is how the reader hears of it. */
+                uint64_t begin = a[0]->offset, end = a[1]->offset + (a[1]->error ? 1 : 0);
                 uint64_t first =
                         subscription_first_offset(s, i, begin, end, n_each > 2 ? a[2]->offset : 0);
 

@@ -1364,6 +1364,7 @@ TEST(a_damaged_end_forbids_appends_and_the_rest_is_served) {
         for (unsigned is_stopped = 0; is_stopped < 2; is_stopped++) {
                 struct broker_fixture f;
                 struct broker_client c;
+                enum drmq_error error;
                 uint64_t id;
 
                 begin(&f, &c, 3 + is_stopped);
@@ -1392,6 +1393,10 @@ TEST(a_damaged_end_forbids_appends_and_the_rest_is_served) {
                           DRMQ_ERROR_NOT_WRITABLE);
                 ASSERT_EQ(broker_client_commit(&c, "g", id, 1), DRMQ_ERROR_NOT_WRITABLE);
                 ASSERT_GE(broker_client_read(&c, id, 0), 10);
+                /* Nobody knows the end: who asks for it is told so. */
+                (void) broker_client_offset(
+                        &c, id, DRMQ__PROTO__OFFSET_KIND__OFFSET_END, 0, &error);
+                ASSERT_EQ(error, DRMQ_ERROR_DAMAGED);
                 broker_fixture_stop(&f);
                 broker_client_end(&c);
                 broker_fixture_done(&f);
