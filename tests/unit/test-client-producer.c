@@ -536,7 +536,8 @@ TEST(behind_a_batch_that_failed_in_doubt_nothing_is_doubled) {
         }
 }
 
-TEST(what_is_in_doubt_never_goes_under_another_id) {
+/* @breaks: the connection does, when the first one has failed. */
+static void send_in_doubt(enum node_fault fault, bool breaks) {
         struct producer_config config = PRODUCER_CONFIG_DEFAULT;
         struct run t;
 
@@ -546,13 +547,16 @@ TEST(what_is_in_doubt_never_goes_under_another_id) {
         (void) node_topic_add(&t.scene.node, "t", 1);
         ASSERT_OK(run_send(&t, "t", 0, 0));
         run_flush(&t);
-        t.scene.node.produce_fault = FAULT_TIMED_OUT;
+        t.scene.node.produce_fault = fault;
         t.scene.node.produce_fault_at = 1;
         t.scene.node.n_faults = 1000;
         ASSERT_OK(run_send(&t, "t", 0, 1));
         scene_run(&t.scene, 1500 * USEC_PER_MSEC);
         ASSERT_OK(run_send(&t, "t", 0, 2));
         scene_run(&t.scene, 2600 * USEC_PER_MSEC);
+        if (breaks)
+                LIST_FOREACH(&t.scene.node.conns, c, struct node_conn, link)
+                        node_conn_free(c);
         t.scene.node.produce_fault_at = 0;
         run_flush(&t);
         ASSERT_EQ(t.n_failed, 2);
@@ -565,6 +569,11 @@ TEST(what_is_in_doubt_never_goes_under_another_id) {
         ASSERT_EQ(t.n_delivered, 2);
         assert_once_in_order(&t, "t", 4);
         run_end(&t);
+}
+
+TEST(what_is_in_doubt_never_goes_under_another_id) {
+        send_in_doubt(FAULT_TIMED_OUT, /* breaks= */ false);
+        send_in_doubt(FAULT_SILENT, /* breaks= */ true);
 }
 
 TEST(without_acks_messages_count_when_they_are_handed_over) {
