@@ -274,6 +274,3 @@ struct io *io_loop_io(struct io_loop *l) {
         return &l->base.io;
 }
 
-sd_event *io_loop_event(struct io_loop *l) {
-        return l->event;
-}

@@ -39,4 +39,3 @@ DEFINE_CLEANUP(struct io_loop *, io_loop_free)
 
 /* Borrows. */
 struct io *io_loop_io(struct io_loop *l);
-sd_event *io_loop_event(struct io_loop *l);
