@@ -273,4 +273,3 @@ struct io_loop *io_loop_free(struct io_loop *l) {
 struct io *io_loop_io(struct io_loop *l) {
         return &l->base.io;
 }
-
