@@ -26,6 +26,8 @@ PKG_CONFIG ?= pkg-config
 PROVE ?= prove
 CLANG ?= clang
 FUZZ_SECONDS ?= 10
+SOAK ?= 60s
+SOAK_FIRST ?= 1000000
 PROVE_JOBS ?= $(shell nproc)
 
 our_cppflags = -D_GNU_SOURCE -DDRMQ_VERSION='"$(VERSION)"' -Ilib -I$(B)/gen -I. $(PKG_CFLAGS)
@@ -105,6 +107,7 @@ help:
 	@echo '                          check-unit, check-raft, check-sim, check-tools each on their own'
 	@echo 'make check-crash          kill -9, power cuts, full disks, against the real daemon'
 	@echo 'make check-valgrind       the unit tests under valgrind'
+	@echo 'make soak                 the simulator on further seeds, for SOAK=$(SOAK) from SOAK_FIRST=$(SOAK_FIRST) on'
 	@echo 'make fuzz                 each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), with clang'
 	@echo 'make COVERAGE=1 coverage  all tests, then what they reach of each file'
 	@echo 'make lint, make format    rules of the house; formatting applied'
@@ -116,7 +119,7 @@ clean:
 	rm -rf build
 
 # What pkg-config says, asked once. Where a library is missing, the goals that promise to install it do; the others name it.
-installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind coverage fuzz lint
+installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind coverage fuzz lint soak
 ifneq ($(filter-out clean help format stop deps-%,$(or $(MAKECMDGOALS),all)),)
 include $(B)/packages.mk
 endif
@@ -228,6 +231,10 @@ check-sim: deps-check all
 	$(call run_tests,$(sim_suites))
 check-tools: deps-check all
 	$(call run_tests,$(tool_suites))
+# The simulator on seeds of its own, for as long as it is told; a seed that fails is printed, and replays.
+.PHONY: soak
+soak: deps-check all
+	$(quiet)$(B)/bin/drmq-sim --first $(SOAK_FIRST) --for $(SOAK)
 check-crash: deps-more all $(planted_daemon)
 	$(call run_tests,$(crash_suites))
 # All but the test of the test harness, which starts itself anew to fail and crash on purpose.
