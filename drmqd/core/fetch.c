@@ -330,7 +330,9 @@ static void fetch_on_read(struct fetch *f, int r) {
                 if (r == -EBADMSG || r == -EIO) {
                         item->error = DRMQ_ERROR_DAMAGED;
                         log_read_damage(item->read, &index, &item->next_good_offset);
-                } else if (r < 0)
+                } else if (r == 0)
+                        item->error = DRMQ_ERROR_DAMAGED; /* I2: it was there once, and the log ends before it */
+                else if (r < 0)
                         item->error = drmq_error_from_errno(r);
                 item->read = log_read_free(item->read);
         }

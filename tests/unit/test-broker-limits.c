@@ -1359,6 +1359,52 @@ TEST(a_damaged_batch_is_refused_by_name_and_its_neighbours_are_served) {
         broker_fixture_done(&f);
 }
 
+/* The checkpoint knows of messages that the log has lost with its end. */
+TEST(messages_that_the_log_has_lost_are_refused_and_not_waited_for) {
+        static const char path[] = "/data/shard-1/00000000000000000001.log";
+        static uint8_t bytes[2 << 20];
+        _cleanup_(message_freep) Drmq__Proto__FetchResponse *m = NULL;
+        _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
+        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
+        struct broker_fixture f;
+        struct broker_client c;
+        const uint8_t *lost;
+        ssize_t size;
+        uint64_t id;
+
+        begin(&f, &c, 3);
+        id = broker_client_topic(&c, "a", 1);
+        ASSERT_EQ(broker_client_produce(&c, id, 5, 1000), 0);
+        ASSERT_EQ(marked(&c, id, "what will be lost"), 5);
+        ASSERT_EQ(broker_client_produce(&c, id, 1, 1000), 6);
+        broker_fixture_stop(&f);
+        broker_client_end(&c);
+
+        size = ASSERT_OK(sim_disk_peek(f.disk, path, bytes, sizeof(bytes), 0));
+        lost = memmem(bytes, (size_t) size, "what will be lost", 17);
+        ASSERT_NOT_NULL(lost);
+        sim_disk_restart(f.disk);
+        ASSERT_OK(io_open(sim_disk_io(f.disk), path, IO_OPEN_WRITE, &file));
+        ASSERT_OK(io_truncate(file, (uint64_t) (lost - bytes) / LOG_SECTOR_BYTES * LOG_SECTOR_BYTES));
+        ASSERT_OK(io_fdatasync(file));
+        file = io_file_unref(file);
+
+        broker_fixture_start(&f);
+        broker_client_connect(&c, &f);
+        ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL), DRMQ_ERROR_NOT_WRITABLE);
+        r = broker_client_wait(&c, broker_client_send_fetch(&c, id, 0, 0, 0));
+        ASSERT_EQ(broker_reply_count(r, id, 0), 5);
+        r = broker_reply_free(r);
+        r = broker_client_wait(&c, broker_client_send_fetch(&c, id, 5, 600000, 0));
+        m = broker_reply_message(r, FRAME_FETCH, &drmq__proto__fetch_response__descriptor);
+        ASSERT_EQ(m->n_partition, 1);
+        ASSERT_NOT_NULL(m->partition[0]->error);
+        ASSERT_EQ(m->partition[0]->error->code, DRMQ_ERROR_DAMAGED);
+        broker_fixture_stop(&f);
+        broker_client_end(&c);
+        broker_fixture_done(&f);
+}
+
 /* Killed or stopped in good order; what is lost is the body of a batch, or the head of its entry. */
 TEST(a_damaged_end_forbids_appends_and_the_rest_is_served) {
         for (unsigned is_stopped = 0; is_stopped < 2; is_stopped++) {
