@@ -140,11 +140,11 @@ static int step(struct receiver *rc) {
                 return 0;
         if (rc->output.error < 0)
                 return rc->output.error;
-        if (r == -EIO) { /* the next poll goes on behind it */
+        if (r == -EIO) { /* the next poll goes on behind it, where it is known what that is */
                 rc->n_damaged++;
                 progress_clear(&rc->progress);
                 (void) connect_error(rc->client, r, "Damaged");
-                return 1;
+                return !drmq_consumer_is_at_end(rc->consumer);
         }
         if (r < 0) {
                 progress_clear(&rc->progress);

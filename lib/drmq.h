@@ -234,6 +234,7 @@ int drmq_consumer_seek(drmq_consumer *k, const char *topic, uint32_t partition, 
  */
 int drmq_consumer_poll(drmq_consumer *k, size_t n_max, uint64_t timeout_usec);
 const drmq_message *drmq_consumer_message(const drmq_consumer *k, size_t i);
+/* The end has been read, where it was asked for; or nothing can come any more, for all the rest is damaged. */
 bool drmq_consumer_is_at_end(const drmq_consumer *k);
 /* Logs, for the group, that all handed out by polls before the last one, or with @all by the last one too, has been
  * dealt with; synced when it returns. -EINVAL no group. */

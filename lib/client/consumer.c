@@ -206,6 +206,20 @@ static int consumer_tell_error(struct consumer *k) {
         return 0;
 }
 
+/* Whether nothing can come any more: all that there was to read has failed, and been told. */
+static bool consumer_is_stuck(const struct consumer *k) {
+        if (k->last_error >= 0 || list_is_empty(&k->subscriptions))
+                return false;
+
+        LIST_FOREACH(&k->sources, s, struct source, link)
+                if (!s->is_resting || s->error < 0 || !list_is_empty(&s->chunks))
+                        return false;
+        LIST_FOREACH(&k->subscriptions, s, struct subscription, link)
+                if (s->state != SUBSCRIPTION_READING && s->state != SUBSCRIPTION_FAILED)
+                        return false;
+        return true;
+}
+
 int consumer_take(struct consumer *k, size_t n_max) {
         int r;
 
@@ -269,16 +283,8 @@ int consumer_take(struct consumer *k, size_t n_max) {
         r = consumer_tell_error(k);
         if (r < 0)
                 return r;
-        /* Where nothing can come any more, silence would be for ever. */
-        if (k->last_error < 0 && !k->config.stop_at_end && !list_is_empty(&k->subscriptions)) {
-                LIST_FOREACH(&k->sources, s, struct source, link)
-                        if (!s->is_resting)
-                                return 0;
-                LIST_FOREACH(&k->subscriptions, s, struct subscription, link)
-                        if (s->state != SUBSCRIPTION_READING && s->state != SUBSCRIPTION_FAILED)
-                                return 0;
-                return k->last_error;
-        }
+        if (!k->config.stop_at_end && consumer_is_stuck(k))
+                return k->last_error; /* silence would be for ever */
         return 0;
 }
 
@@ -291,8 +297,10 @@ bool consumer_has_released(const struct consumer *k) {
 }
 
 bool consumer_is_at_end(const struct consumer *k) {
-        if (!k->config.stop_at_end || k->error < 0)
+        if (k->error < 0)
                 return false;
+        if (!k->config.stop_at_end)
+                return consumer_is_stuck(k);
 
         LIST_FOREACH(&k->subscriptions, s, struct subscription, link)
                 if (!s->was_read && s->state != SUBSCRIPTION_FAILED)

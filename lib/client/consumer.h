@@ -98,7 +98,8 @@ int consumer_take(struct consumer *k, size_t n_max);
 const struct consumer_message *consumer_message(const struct consumer *k, size_t i);
 /* Whether the last take came to the end of a batch, so that there is room to fetch more. */
 bool consumer_has_released(const struct consumer *k);
-/* With stop_at_end: all partitions have been read up to their end. */
+/* With stop_at_end: all partitions have been read up to their end. Without: all have failed, and been told, and nothing
+ * can come any more. */
 bool consumer_is_at_end(const struct consumer *k);
 /* The next offset to be handed out. -ENOENT not subscribed. */
 int consumer_position(const struct consumer *k,

@@ -398,6 +398,32 @@ TEST(damage_is_told_once_and_read_behind) {
         run_end(&t);
 }
 
+/* Who follows learns when there is nothing left to follow. */
+TEST(where_all_has_failed_it_is_at_its_end) {
+        struct consumer_config config = CONSUMER_CONFIG_DEFAULT;
+        struct node_topic *nt;
+        struct run t;
+
+        run_begin(&t, 1, &config);
+        nt = node_topic_add(&t.scene.node, "t", 2);
+        (void) fill(&nt->partitions[0], 10, CODEC_NONE);
+        ASSERT_EQ(run_subscribe(&t, "t", NULL, 0, CONSUMER_FROM_OFFSET, 5), 1);
+        t.next[0] = 5;
+        ASSERT_ERROR(run_take(&t, 7, USEC_PER_SEC), ERANGE); /* the other one is empty */
+        ASSERT_FALSE(consumer_is_at_end(t.consumer));
+        run_end(&t);
+
+        run_begin(&t, 1, &config);
+        (void) node_topic_add(&t.scene.node, "t", 2);
+        ASSERT_EQ(run_subscribe(&t, "t", NULL, 0, CONSUMER_FROM_OFFSET, 5), 1);
+        ASSERT_ERROR(run_take(&t, 7, USEC_PER_SEC), ERANGE);
+        ASSERT_FALSE(consumer_is_at_end(t.consumer)); /* the other one has not been told */
+        ASSERT_ERROR(run_take(&t, 7, USEC_PER_SEC), ERANGE);
+        ASSERT_TRUE(consumer_is_at_end(t.consumer));
+        ASSERT_ERROR(run_take(&t, 7, USEC_PER_SEC), ERANGE); /* no silence for ever */
+        run_end(&t);
+}
+
 /* Flips a bit of the second batch, and reads that. */
 static int read_flipped(size_t at) {
         struct consumer_config config = CONSUMER_CONFIG_DEFAULT;
