@@ -411,6 +411,9 @@ int topics_reconcile(struct broker *b) {
         _cleanup_(mem_freep) uint64_t *ids = NULL;
         size_t n = 0, n_allocated = 0;
 
+        if (!shard_is_writable(b->shards[SHARD_METADATA]))
+                return 0; /* it does not know what it has lost: nothing is gone for not being named */
+
         MAP_FOREACH(&data->partitions, i) {
                 uint64_t id = CONTAINER_OF(i, struct partition, by_id)->id;
 

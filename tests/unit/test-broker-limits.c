@@ -1359,6 +1359,57 @@ TEST(a_damaged_batch_is_refused_by_name_and_its_neighbours_are_served) {
         broker_fixture_done(&f);
 }
 
+/* Flips bits in all group writes of shard 0 but the first, or flips them back. */
+static void flip_metadata(struct broker_fixture *f, const uint8_t *bytes, size_t size) {
+        static const char path[] = "/data/shard-0/00000000000000000001.log";
+        const uint8_t *p = memmem(bytes, size, "DRGW", 4);
+
+        ASSERT_NOT_NULL(p);
+        while ((p = memmem(p + 4, (size_t) (bytes + size - p - 4), "DRGW", 4))) {
+                uint64_t pos = (uint64_t) (p - bytes);
+
+                ASSERT_OK(sim_disk_flip_bit(f->disk, path, pos, 3));
+                pos -= pos % LOG_SECTOR_BYTES;
+                ASSERT_OK(sim_disk_flip_bit(f->disk, path, pos + GROUP_HEADER_BYTES, 3));
+        }
+}
+
+/* Topics that shard 0 does not name because it is damaged keep their messages. */
+TEST(damaged_metadata_costs_no_message) {
+        static const char path[] = "/data/shard-0/00000000000000000001.log";
+        static uint8_t bytes[2 << 20];
+        struct broker_fixture f;
+        struct broker_client c;
+        ssize_t size;
+        uint64_t id;
+
+        begin(&f, &c, 3);
+        id = broker_client_topic(&c, "a", 1);
+        ASSERT_EQ(broker_client_produce(&c, id, 5, 1000), 0);
+        ASSERT_EQ(broker_client_commit(&c, "g", id, 3), DRMQ_ERROR_NONE);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        broker_fixture_end(&f, /* power_cut= */ false);
+        broker_client_end(&c);
+        size = ASSERT_OK(sim_disk_peek(f.disk, path, bytes, sizeof(bytes), 0));
+        flip_metadata(&f, bytes, (size_t) size);
+
+        broker_fixture_start(&f);
+        ASSERT_NULL(state_topic(f.broker->shards[0]->state, "a"));
+        ASSERT_NULL(f.broker->shards[0]->raft);
+        ASSERT_TRUE(shard_is_writable(f.broker->shards[1]));
+        broker_fixture_run(&f, USEC_PER_SEC);
+        broker_fixture_end(&f, /* power_cut= */ false);
+        flip_metadata(&f, bytes, (size_t) size);
+
+        broker_fixture_start(&f);
+        broker_client_connect(&c, &f);
+        ASSERT_EQ(broker_client_read(&c, id, 0), 5);
+        ASSERT_EQ(broker_client_produce(&c, id, 1, 1000), 5);
+        broker_client_end(&c);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
 /* The checkpoint knows of messages that the log has lost with its end. */
 TEST(messages_that_the_log_has_lost_are_refused_and_not_waited_for) {
         static const char path[] = "/data/shard-1/00000000000000000001.log";
