@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Prints messages. What a pipe takes at full speed is the plain form: two copies into the writer's buffer. */
+/* Prints messages. What a pipe takes at full speed is the plain form: two copies into the writer's
+ * buffer. */
 
 #include "drmq-recv/format.h"
 

@@ -33,10 +33,11 @@ struct format {
 
 /**
  * format_parse() - take a -f apart
- * @s: literals with C escapes, %t topic, %p partition, %o offset, %k key, %v value, %T timestamp (ms since 1970), %h
- *     headers (name=value,…), %%
+ * @s: literals with C escapes, %t topic, %p partition, %o offset, %k key, %v value, %T timestamp
+ *     (ms since 1970), %h headers (name=value,…), %%
  *
- * Return: 0, f->form is FORMAT_CUSTOM; -EINVAL an escape or a % is not known; -ENOMEM. @f is unchanged then.
+ * Return: 0, f->form is FORMAT_CUSTOM; -EINVAL an escape or a % is not known; -ENOMEM. @f is
+ * unchanged then.
  */
 int format_parse(struct format *f, const char *s);
 void format_done(struct format *f);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* drmq-recv: messages out of topics. Options and subscriptions; the work is in receiver.c and format.c. */
+/* drmq-recv: messages out of topics. Options and subscriptions; the work is in receiver.c and
+ * format.c. */
 
 #include <stdio.h>
 
@@ -263,7 +264,8 @@ static bool waits_for_topics(void) {
         return !arg_exit_at_end && arg_config.n_max == UINT64_MAX;
 }
 
-/* What has to be known of a topic before it is subscribed. Return: 0; EXIT_USAGE or a negative errno, logged. */
+/* What has to be known of a topic before it is subscribed. Return: 0; EXIT_USAGE or a negative
+ * errno, logged. */
 static int look_at(const char *topic) {
         const struct drmq_topic_info *info;
         int r;

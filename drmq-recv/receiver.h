@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The loop of drmq-recv: messages from the consumer to stdout. Output is gathered while there is more to come and written
- * before every wait, so it is both fast and prompt; a group's position is committed only behind what was written.
+ * The loop of drmq-recv: messages from the consumer to stdout. Output is gathered while there is
+ * more to come and written before every wait, so it is both fast and prompt; a group's position is
+ * committed only behind what was written.
  */
 
 #include "base/time.h"

@@ -33,7 +33,8 @@ int input_init(
         if (!grow(in->data, in->n_allocated, CHUNK_BYTES))
                 return -ENOMEM;
 
-        /* A pipe holds 64 KiB: more of it at once is fewer turns. Where it is no pipe, or may not, it stays. */
+        /* A pipe holds 64 KiB: more of it at once is fewer turns. Where it is no pipe, or may not,
+         * it stays. */
         (void) fcntl(fd, F_SETPIPE_SZ, (int) CHUNK_BYTES);
         return 0;
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A stream of bytes, cut into records without copying them: at a delimiter, or by lengths of four bytes, the highest
- * first. Records are borrowed until the next input_fill().
+ * A stream of bytes, cut into records without copying them: at a delimiter, or by lengths of four
+ * bytes, the highest first. Records are borrowed until the next input_fill().
  *
  *     for (;;) {
  *             while ((r = input_next(&in, &p, &n)) > 0)
@@ -38,7 +38,8 @@ int input_init(
         struct input *in, int fd, const char *delimiter, size_t n_delimiter, size_t record_max);
 void input_done(struct input *in);
 
-/* Reads more; waits where there is none. Return: 0, also at the end; -ENOMEM; what read(2) says; -EINTR is told. */
+/* Reads more; waits where there is none. Return: 0, also at the end; -ENOMEM; what read(2) says;
+ * -EINTR is told. */
 int input_fill(struct input *in);
 
 /**
@@ -46,7 +47,8 @@ int input_fill(struct input *in);
  *
  * At the end, what has no delimiter behind it is a record too.
  *
- * Return: 1; 0 there is none: input_fill(), or it was the last; -EMSGSIZE it is longer than record_max; -EBADMSG the stream
- * ends within a length or its record. Its number is n_records + 1 then.
+ * Return: 1; 0 there is none: input_fill(), or it was the last; -EMSGSIZE it is longer than
+ * record_max; -EBADMSG the stream ends within a length or its record. Its number is n_records + 1
+ * then.
  */
 int input_next(struct input *in, const char **ret, size_t *ret_n);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Reads JSON objects by jansson. The strings of a message are those of the tree, which lives until the next line; what was
- * base64 is kept in memory of its own.
+ * Reads JSON objects by jansson. The strings of a message are those of the tree, which lives until
+ * the next line; what was base64 is kept in memory of its own.
  */
 
 #include "drmq-send/json.h"

@@ -6,9 +6,10 @@
  *
  *     {"topic":"t","partition":0,"key":"k","value":"v","headers":{"name":"value"},"timestamp":1763632800000}
  *
- * Only "value" must be there; null is none. Instead of "key" and "value" there may be "key_base64" and "value_base64". The
- * value of a header is a string, null, {"base64":"…"}, or an array of these where the name repeats. "timestamp" is in
- * milliseconds since 1970, or a text as parse_time_ms() takes it. Members of other names are passed over: "offset".
+ * Only "value" must be there; null is none. Instead of "key" and "value" there may be "key_base64"
+ * and "value_base64". The value of a header is a string, null, {"base64":"…"}, or an array of these
+ * where the name repeats. "timestamp" is in milliseconds since 1970, or a text as parse_time_ms()
+ * takes it. Members of other names are passed over: "offset".
  */
 
 #include "drmq.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* drmq-send: lines in, messages out. Options and what they exclude; the work is in sources.c and sender.c. */
+/* drmq-send: lines in, messages out. Options and what they exclude; the work is in sources.c and
+ * sender.c. */
 
 #include <fcntl.h>
 #include <stdio.h>

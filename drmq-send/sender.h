@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What is around the producer in drmq-send: pace, progress, the offsets that are printed, and the account at the end of how
- * much is in the log.
+ * What is around the producer in drmq-send: pace, progress, the offsets that are printed, and the
+ * account at the end of how much is in the log.
  */
 
 #include "cli/progress.h"
@@ -38,14 +38,17 @@ struct sender_config {
         uint64_t total; /* progress_init() */
 };
 
-/* @c: borrows for the life of the sender. Return: 0; negative errno, logged. sender_done() in any case. */
+/* @c: borrows for the life of the sender. Return: 0; negative errno, logged. sender_done() in any
+ *         case. */
 int sender_init(struct sender *s, drmq_client *c, const struct sender_config *config);
 void sender_done(struct sender *s);
 
-/* The slow part of sender_send(). Return: 0; -ECANCELED a signal came; what drmq_producer_poll() says. */
+/* The slow part of sender_send(). Return: 0; -ECANCELED a signal came; what drmq_producer_poll()
+ * says. */
 int sender_pace(struct sender *s);
 
-/* As drmq_producer_send(), at the pace that was asked for; -ECANCELED a signal came while it was waiting. */
+/* As drmq_producer_send(), at the pace that was asked for; -ECANCELED a signal came while it was
+ * waiting. */
 static inline int sender_send(struct sender *s, const struct drmq_outgoing *m) {
         int r;
 
@@ -65,7 +68,8 @@ static inline bool sender_is_well(const struct sender *s) {
 /**
  * sender_wait() - wait until there is input, and move the producer along meanwhile
  *
- * Return: 1 @fd can be read; 0 a signal came, or the sender is not well any more; negative errno, logged.
+ * Return: 1 @fd can be read; 0 a signal came, or the sender is not well any more; negative errno,
+ * logged.
  */
 int sender_wait(struct sender *s, int fd);
 
@@ -74,7 +78,8 @@ void sender_show(struct sender *s);
 
 /**
  * sender_finish() - send the rest, wait for all answers, and say what came of it
- * @r: 0 the input was taken, up to its end or to a signal; negative errno it was not, which was logged
+ * @r: 0 the input was taken, up to its end or to a signal; negative errno it was not, which was
+ *         logged
  *
  * Return: a status of cli/exit-code.h.
  */

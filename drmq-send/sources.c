@@ -3,7 +3,8 @@
 /*
  * Takes messages from where they are and hands them to the sender.
  *
- * The fast path is a stream of lines: a large read(2), memchr(3), and the producer, which copies straight from the buffer.
+ * The fast path is a stream of lines: a large read(2), memchr(3), and the producer, which copies
+ * straight from the buffer.
  */
 
 #include "drmq-send/sources.h"
@@ -148,7 +149,8 @@ static int send_record(const struct source *src,
         return r <= 0 ? r : sender_send(s, &m);
 }
 
-/* Why record @number could not be cut from the stream or be sent; @why: what is wrong with its JSON, or "". */
+/* Why record @number could not be cut from the stream or be sent; @why: what is wrong with its
+ * JSON, or "". */
 static int
 bad_record(const struct source *src, struct sender *s, uint64_t number, int r, const char *why) {
         char name[64];

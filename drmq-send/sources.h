@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Where messages come from: the command line, files, or a stream. Each ends at the end of what it reads, at a signal, or
- * where the sender is not well; what is wrong is logged and names the message (the line, the file).
+ * Where messages come from: the command line, files, or a stream. Each ends at the end of what it
+ * reads, at a signal, or where the sender is not well; what is wrong is logged and names the
+ * message (the line, the file).
  */
 
 #include "drmq-send/sender.h"

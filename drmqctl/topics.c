@@ -158,8 +158,8 @@ static void cannot_create(const char *name, int r) {
                 (void) log_error_errno(r, "Cannot create %s: %m", name);
 }
 
-/* Up to CREATE_MAX topics in one request. Return: 0, also where some failed: @t says; negative errno, logged: none of
- * it is known to be done. */
+/* Up to CREATE_MAX topics in one request. Return: 0, also where some failed: @t says; negative
+ * errno, logged: none of it is known to be done. */
 static int create(const struct view *v, const char *const *names, size_t n, struct tally *t) {
         int results[CREATE_MAX], r;
 

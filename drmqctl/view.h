@@ -17,8 +17,8 @@ struct view {
 /* Prints @o, or says why not. Return: 0; negative errno, logged. */
 int view_show(const struct view *v, const struct output *o);
 
-/* The verbs (cli/verbs.h): @userdata is the struct view. Return: a status of cli/exit-code.h, or a negative errno,
- * logged. */
+/* The verbs (cli/verbs.h): @userdata is the struct view. Return: a status of cli/exit-code.h, or a
+ * negative errno, logged. */
 int status_show(char **args, size_t n_args, void *userdata);
 int status_leader(char **args, size_t n_args, void *userdata);
 

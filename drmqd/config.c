@@ -26,12 +26,37 @@ struct key {
 static const struct key keys[] = {
         { "topics.auto_create", KEY_BOOL, MEMBER(auto_create), 0, 1, "yes" },
         { "topics.partitions", KEY_COUNT, MEMBER(default_partitions), 1, 10000, "1" },
-        { "log.segment_size", KEY_SIZE, MEMBER(segment_bytes), SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, "64M" },
-        { "log.checkpoint_size", KEY_SIZE, MEMBER(checkpoint_bytes), UINT64_C(1) << 20, UINT64_C(1) << 40, "128M" },
-        { "limits.request_bytes", KEY_SIZE, MEMBER(request_bytes), UINT64_C(17) << 20, UINT64_C(1) << 40, "48M" },
-        { "limits.fetch_bytes", KEY_SIZE, MEMBER(fetch_bytes), UINT64_C(1) << 20, UINT64_C(1) << 40, "32M" },
+        { "log.segment_size",
+          KEY_SIZE,
+          MEMBER(segment_bytes),
+          SEGMENT_BYTES_MIN,
+          SEGMENT_BYTES_MAX,
+          "64M" },
+        { "log.checkpoint_size",
+          KEY_SIZE,
+          MEMBER(checkpoint_bytes),
+          UINT64_C(1) << 20,
+          UINT64_C(1) << 40,
+          "128M" },
+        { "limits.request_bytes",
+          KEY_SIZE,
+          MEMBER(request_bytes),
+          UINT64_C(17) << 20,
+          UINT64_C(1) << 40,
+          "48M" },
+        { "limits.fetch_bytes",
+          KEY_SIZE,
+          MEMBER(fetch_bytes),
+          UINT64_C(1) << 20,
+          UINT64_C(1) << 40,
+          "32M" },
         { "limits.connections", KEY_COUNT, MEMBER(connections), 1, 1000000, "10000" },
-        { "limits.idle", KEY_DURATION, MEMBER(idle_usec), USEC_PER_MSEC * 100, USEC_PER_DAY, "30s" },
+        { "limits.idle",
+          KEY_DURATION,
+          MEMBER(idle_usec),
+          USEC_PER_MSEC * 100,
+          USEC_PER_DAY,
+          "30s" },
 };
 
 void config_init(struct config *c) {
@@ -114,7 +139,6 @@ int config_set(struct config *c, const char *assignment, char **reterr_why) {
                 return r < 0 ? -EINVAL : 0;
         }
 
-        *reterr_why = mem_asprintf(
-                "There is no key %.*s", (int) (equals - assignment), assignment);
+        *reterr_why = mem_asprintf("There is no key %.*s", (int) (equals - assignment), assignment);
         return -EINVAL;
 }

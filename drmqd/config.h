@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the daemon is told: its command line, and the keys "section.key" that --set takes. Every key has a type, a
- * default and a range; drmqd(8) lists them.
+ * What the daemon is told: its command line, and the keys "section.key" that --set takes. Every key
+ * has a type, a default and a range; drmqd(8) lists them.
  */
 
 #include "base/macro.h"

@@ -25,10 +25,26 @@ enum {
 
 static const struct option_spec option_specs[] = {
         { OPTION_NODE, "node", "NAME", "name of the node (default: node1)", false },
-        { OPTION_NODE_ID, "node-id", "N", "number of the node (default: what the directory says, or 1)", false },
-        { OPTION_DATA_DIR, "data-dir", "DIR", "where the log is (default: /var/lib/drmq/NAME)", false },
-        { OPTION_PORT, "port", "N", "listen on 127.0.0.1:N (default: 9092; 0 takes a free one)", false },
-        { OPTION_LISTEN, "listen", "ADDRESS", "listen on HOST:PORT or unix:PATH; may be repeated", false },
+        { OPTION_NODE_ID,
+          "node-id",
+          "N",
+          "number of the node (default: what the directory says, or 1)",
+          false },
+        { OPTION_DATA_DIR,
+          "data-dir",
+          "DIR",
+          "where the log is (default: /var/lib/drmq/NAME)",
+          false },
+        { OPTION_PORT,
+          "port",
+          "N",
+          "listen on 127.0.0.1:N (default: 9092; 0 takes a free one)",
+          false },
+        { OPTION_LISTEN,
+          "listen",
+          "ADDRESS",
+          "listen on HOST:PORT or unix:PATH; may be repeated",
+          false },
         { OPTION_ADVERTISE, "advertise", "ADDRESS", "what clients are told to connect to", false },
         { OPTION_SET, "set", "KEY=VALUE", "set a configuration key; may be repeated", false },
         { OPTION_DEBUG, "debug", NULL, "log debug messages too", false },
@@ -49,7 +65,10 @@ static const struct program program = {
 
 static struct config arg_config;
 
-static int parse_address_option(const struct options *o, const char *value, bool is_port, struct address *ret) {
+static int parse_address_option(const struct options *o,
+                                const char *value,
+                                bool is_port,
+                                struct address *ret) {
         _cleanup_(mem_freep) char *local = NULL;
         uint64_t port;
         int r;
@@ -67,7 +86,8 @@ static int parse_address_option(const struct options *o, const char *value, bool
         r = parse_address(value, DEFAULT_PORT, ret);
         if (r == -ENOMEM)
                 return log_oom();
-        return r < 0 ? options_error(o, "Not an address (HOST:PORT or unix:PATH): \"%s\"", value) : 0;
+        return r < 0 ? options_error(o, "Not an address (HOST:PORT or unix:PATH): \"%s\"", value)
+                     : 0;
 }
 
 static int add_listen(const struct options *o, const char *value, bool is_port) {
@@ -167,7 +187,10 @@ static int run(int argc, char **argv) {
 
         r = parse_argv(argc, argv);
         if (r < 0)
-                return r == -ECANCELED ? EX_OK : r == -EINVAL ? EX_USAGE : r == -EIO ? EX_IOERR : EX_OSERR;
+                return r == -ECANCELED ? EX_OK
+                       : r == -EINVAL  ? EX_USAGE
+                       : r == -EIO     ? EX_IOERR
+                                       : EX_OSERR;
 
         if (!c->node_name)
                 c->node_name = mem_asprintf("node%" PRIu64, c->node_id == 0 ? 1 : c->node_id);

@@ -168,7 +168,8 @@ static char *socket_dir(void) {
         return dir;
 }
 
-/* The socket named after the node, unless --listen names one. Nobody asked for it, so doing without is no failure. */
+/* The socket named after the node, unless --listen names one. Nobody asked for it, so doing without
+ * is no failure. */
 static void shell_listen_by_name(struct shell *s) {
         _cleanup_(mem_freep) char *dir = NULL;
         struct address a = {};

@@ -4,15 +4,15 @@
 /*
  * libdrmq: send to and receive from DRMQ. The same API that drmq-send, drmq-recv and drmqctl use.
  *
- * Functions return 0 or a count, or a negative errno; drmq_client_error() then says in words what, where and why. A
- * client and all that was made from it belong to one thread at a time; different clients are independent. Calls
- * block, up to the client's time limit, unless said otherwise. The library prints nothing, never exits, and has no
- * global state. Pointers that a call hands out are borrowed until the next call on the same object, unless said
- * otherwise.
+ * Functions return 0 or a count, or a negative errno; drmq_client_error() then says in words what,
+ * where and why. A client and all that was made from it belong to one thread at a time; different
+ * clients are independent. Calls block, up to the client's time limit, unless said otherwise. The
+ * library prints nothing, never exits, and has no global state. Pointers that a call hands out are
+ * borrowed until the next call on the same object, unless said otherwise.
  *
- * Errors that every call may give: -ENOMEM; -ETIMEDOUT not done within the time limit (it may still be); -ENOTCONN
- * nobody reachable; -EAGAIN no leader; -EPROTO the peer does not speak DRMQ; -ECANCELED drmq_client_interrupt() was
- * called; -EPERM not permitted.
+ * Errors that every call may give: -ENOMEM; -ETIMEDOUT not done within the time limit (it may still
+ * be); -ENOTCONN nobody reachable; -EAGAIN no leader; -EPROTO the peer does not speak DRMQ;
+ * -ECANCELED drmq_client_interrupt() was called; -EPERM not permitted.
  */
 
 #include <stdbool.h>
@@ -35,11 +35,13 @@ const char *drmq_version(void);
 
 /**
  * drmq_client_new() - a client of a cluster
- * @brokers: "host:port,unix:/path,…"; tried in random order. NULL: $DRMQ_BROKERS; without it the only live socket in
- *           /run/drmq/, else the only one in $XDG_RUNTIME_DIR/drmq/, else 127.0.0.1:9092
+ * @brokers: "host:port,unix:/path,…"; tried in random order. NULL: $DRMQ_BROKERS; without it the
+ *           only live socket in /run/drmq/, else the only one in $XDG_RUNTIME_DIR/drmq/, else
+ *           127.0.0.1:9092
  *
- * Connects when it is first needed. Return: 0; -EINVAL @brokers is not a list of addresses; -ENOTUNIQ there are several
- * sockets: name one (drmq_client_error() is not available without a client; drmq_default_brokers() tells them).
+ * Connects when it is first needed. Return: 0; -EINVAL @brokers is not a list of addresses;
+ * -ENOTUNIQ there are several sockets: name one (drmq_client_error() is not available without a
+ * client; drmq_default_brokers() tells them).
  */
 int drmq_client_new(const char *brokers, drmq_client **ret);
 /* Takes NULL, returns NULL. Producers and consumers of it must be freed before. */
@@ -48,12 +50,13 @@ drmq_client *drmq_client_free(drmq_client *c);
 const char *drmq_client_error(const drmq_client *c);
 /* How long a blocking call waits in all, retries included. Default 30 s; UINT64_MAX: for ever. */
 int drmq_client_set_timeout(drmq_client *c, uint64_t timeout_usec);
-/* Makes the call that blocks, and those after it, return -ECANCELED soon; safe in a signal handler and from any thread. */
+/* Makes the call that blocks, and those after it, return -ECANCELED soon; safe in a signal handler
+ * and from any thread. */
 void drmq_client_interrupt(drmq_client *c);
 /* Takes that back. */
 void drmq_client_resume(drmq_client *c);
-/* The list that NULL stands for, as a new string (free()). -ENOTUNIQ: several sockets, comma-separated in @ret all the
- * same. */
+/* The list that NULL stands for, as a new string (free()). -ENOTUNIQ: several sockets,
+ * comma-separated in @ret all the same. */
 int drmq_default_brokers(char **ret);
 
 /* ---- Producer ---- */
@@ -84,9 +87,9 @@ typedef uint32_t (*drmq_partition_callback)(void *userdata,
                                             size_t key_size,
                                             uint32_t n_partitions);
 
-/* One delivered batch: messages @base_offset.. of that partition, or @error (negative errno; @text says why). The
- * messages are those sent to that partition in order, @n_messages of them. @tags are what the caller gave with each
- * message. */
+/* One delivered batch: messages @base_offset.. of that partition, or @error (negative errno; @text
+ * says why). The messages are those sent to that partition in order, @n_messages of them. @tags are
+ * what the caller gave with each message. */
 struct drmq_delivery {
         const char *topic;
         uint32_t partition;
@@ -113,8 +116,8 @@ drmq_producer *drmq_producer_free(drmq_producer *p);
 int drmq_producer_set_acks(drmq_producer *p, enum drmq_acks acks);
 /* @level 0: the codec's default. */
 int drmq_producer_set_codec(drmq_producer *p, enum drmq_codec codec, int level);
-/* How long a batch waits for more; default 5 ms. 0: a message goes at once, and what comes while it is under way goes
- * together. */
+/* How long a batch waits for more; default 5 ms. 0: a message goes at once, and what comes while it
+ * is under way goes together. */
 int drmq_producer_set_linger(drmq_producer *p, uint64_t usec);
 /* Default 256 KiB; 1 KiB to 8 MiB. */
 int drmq_producer_set_batch_bytes(drmq_producer *p, size_t n_bytes);
@@ -126,12 +129,12 @@ int drmq_producer_set_partitioner(drmq_producer *p, enum drmq_partitioner which)
 int drmq_producer_set_partition_callback(drmq_producer *p,
                                          drmq_partition_callback callback,
                                          void *userdata);
-/* Everything between two flushes is one atomic request: all of it, for all its topics, or nothing. Its size is bounded
- * by the request limit (16 MiB): -EMSGSIZE from send past it. */
+/* Everything between two flushes is one atomic request: all of it, for all its topics, or nothing.
+ * Its size is bounded by the request limit (16 MiB): -EMSGSIZE from send past it. */
 int drmq_producer_set_atomic(drmq_producer *p, bool on);
 int drmq_producer_set_tags(drmq_producer *p, bool on);
-/* Called from within calls on this producer, or on what else belongs to its client; never from elsewhere. It must not
- * call any of them. */
+/* Called from within calls on this producer, or on what else belongs to its client; never from
+ * elsewhere. It must not call any of them. */
 int drmq_producer_set_delivery_callback(drmq_producer *p,
                                         drmq_delivery_callback callback,
                                         void *userdata);
@@ -155,20 +158,20 @@ struct drmq_outgoing {
  * drmq_producer_send() - put a message on its way
  * @m: borrows until return: all is copied
  *
- * Blocks only while the buffer is full, or while the topic's partitions are not known yet. Whether it arrived says the
- * delivery callback, or drmq_producer_flush().
+ * Blocks only while the buffer is full, or while the topic's partitions are not known yet. Whether
+ * it arrived says the delivery callback, or drmq_producer_flush().
  *
- * Return: 0; -EMSGSIZE larger than the message limit (8 MiB); -ENOENT no such topic; -ENXIO no such partition; -EINVAL not
- * a valid topic name; and the errors above.
+ * Return: 0; -EMSGSIZE larger than the message limit (8 MiB); -ENOENT no such topic; -ENXIO no such
+ * partition; -EINVAL not a valid topic name; and the errors above.
  */
 int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m);
 /* Moves things along without blocking: sends what has lingered, takes answers, calls back. */
 int drmq_producer_poll(drmq_producer *p);
-/* Sends all now and waits for every answer. Return: 0 all that was sent since the last flush is in the log; otherwise
- * the first error. */
+/* Sends all now and waits for every answer. Return: 0 all that was sent since the last flush is in
+ * the log; otherwise the first error. */
 int drmq_producer_flush(drmq_producer *p);
-/* A descriptor that becomes readable when drmq_producer_poll() has something to do, and the time until then (UINT64_MAX:
- * none), for who waits for input at the same time. */
+/* A descriptor that becomes readable when drmq_producer_poll() has something to do, and the time
+ * until then (UINT64_MAX: none), for who waits for input at the same time. */
 int drmq_producer_fd(drmq_producer *p);
 uint64_t drmq_producer_wait_usec(drmq_producer *p);
 
@@ -197,7 +200,8 @@ drmq_consumer *drmq_consumer_free(drmq_consumer *k);
 
 /* Whose committed positions to use. Before the first subscribe. */
 int drmq_consumer_set_group(drmq_consumer *k, const char *group);
-/* Ends at the end as it was when asked: drmq_consumer_poll() gives 0 with drmq_consumer_is_at_end() then. */
+/* Ends at the end as it was when asked: drmq_consumer_poll() gives 0 with drmq_consumer_is_at_end()
+ * then. */
 int drmq_consumer_set_stop_at_end(drmq_consumer *k, bool on);
 /* How much a fetch asks for; default 1 MiB, 4 KiB to 16 MiB. */
 int drmq_consumer_set_fetch_bytes(drmq_consumer *k, size_t n_bytes);
@@ -211,8 +215,8 @@ int drmq_consumer_set_wait_for_topic(drmq_consumer *k, bool on);
  * @partitions: which of its partitions; @n_partitions 0: all
  * @from, @value: where to begin
  *
- * Return: 0; -ENOENT no such topic (unless it may wait for it: 0 then); -ENXIO no such partition; -EINVAL; -EEXIST it is
- * subscribed to already.
+ * Return: 0; -ENOENT no such topic (unless it may wait for it: 0 then); -ENXIO no such partition;
+ * -EINVAL; -EEXIST it is subscribed to already.
  */
 int drmq_consumer_subscribe(drmq_consumer *k,
                             const char *topic,
@@ -228,18 +232,21 @@ int drmq_consumer_seek(drmq_consumer *k, const char *topic, uint32_t partition, 
  * @n_max: at most so many
  * @timeout_usec: wait so long for the first; 0: do not wait
  *
- * Return: how many there are now, drmq_consumer_message(k, 0…); borrowed until the next poll. 0: none in time, or the end
- * (drmq_consumer_is_at_end()). -EIO what is stored there is damaged; drmq_client_error() names topic, partition and
- * offset, and the next poll goes on behind the damage. -ERANGE the offset is not there.
+ * Return: how many there are now, drmq_consumer_message(k, 0…); borrowed until the next poll. 0:
+ * none in time, or the end (drmq_consumer_is_at_end()). -EIO what is stored there is damaged;
+ * drmq_client_error() names topic, partition and offset, and the next poll goes on behind the
+ * damage. -ERANGE the offset is not there.
  */
 int drmq_consumer_poll(drmq_consumer *k, size_t n_max, uint64_t timeout_usec);
 const drmq_message *drmq_consumer_message(const drmq_consumer *k, size_t i);
-/* The end has been read, where it was asked for; or nothing can come any more, for all the rest is damaged. */
+/* The end has been read, where it was asked for; or nothing can come any more, for all the rest is
+ * damaged. */
 bool drmq_consumer_is_at_end(const drmq_consumer *k);
-/* Logs, for the group, that all handed out by polls before the last one, or with @all by the last one too, has been
- * dealt with; synced when it returns. -EINVAL no group. */
+/* Logs, for the group, that all handed out by polls before the last one, or with @all by the last
+ * one too, has been dealt with; synced when it returns. -EINVAL no group. */
 int drmq_consumer_commit(drmq_consumer *k, bool all);
-/* The next offset of a partition to be polled; the group's committed position moves to it with commit. */
+/* The next offset of a partition to be polled; the group's committed position moves to it with
+ * commit. */
 int drmq_consumer_position(drmq_consumer *k,
                            const char *topic,
                            uint32_t partition,
@@ -270,7 +277,8 @@ int drmq_message_header(const drmq_message *m,
 
 /* -EEXIST (0 with @if_missing); -EINVAL. @n_partitions 0: the node's default. */
 int drmq_topic_create(drmq_client *c, const char *name, uint32_t n_partitions, bool if_missing);
-/* Many at once. @ret_results: an array of @n negative errnos or 0, the caller's. Return: 0; the first error. */
+/* Many at once. @ret_results: an array of @n negative errnos or 0, the caller's. Return: 0; the
+ * first error. */
 int drmq_topics_create(drmq_client *c,
                        const char *const *names,
                        size_t n,

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A broker's life: directory, shards, connections; start and stop. What requests mean is in the files that core.h lists.
+ * A broker's life: directory, shards, connections; start and stop. What requests mean is in the
+ * files that core.h lists.
  *
- *  I1  Connections are accepted while serving only: every shard that can lead leads, and has applied all that is
- *      committed.
- *  I2  A stop goes forward through its stages; each has its own end: quiet shards, checkpoints, written answers.
+ *  I1  Connections are accepted while serving only: every shard that can lead leads, and has
+ *      applied all that is committed.
+ *  I2  A stop goes forward through its stages; each has its own end: quiet shards, checkpoints,
+ *      written answers.
  */
 #include "drmqd/core/broker.h"
 
@@ -16,7 +18,8 @@
 
 /* Answers that a client does not take at a stop are given up after this. */
 #define GOODBYE_USEC (2 * USEC_PER_SEC)
-/* A disk that is full never takes what is in flight; what it has not taken by then was never acknowledged. */
+/* A disk that is full never takes what is in flight; what it has not taken by then was never
+ * acknowledged. */
 #define DRAIN_USEC (20 * USEC_PER_SEC)
 
 void broker_config_init(struct broker_config *c) {
@@ -35,7 +38,10 @@ void broker_config_init(struct broker_config *c) {
         };
 }
 
-void error_init(Drmq__Proto__Error *e, const struct broker *b, enum drmq_error code, const char *text) {
+void error_init(Drmq__Proto__Error *e,
+                const struct broker *b,
+                enum drmq_error code,
+                const char *text) {
         drmq__proto__error__init(e);
         e->code = code;
         e->retriable = drmq_error_is_retriable(code);
@@ -45,7 +51,9 @@ void error_init(Drmq__Proto__Error *e, const struct broker *b, enum drmq_error c
 }
 
 struct shard *broker_shard_of(const struct broker *b, uint64_t partition_id) {
-        return state_topic_partition(b->shards[SHARD_METADATA]->state, partition_id) ? b->shards[SHARD_DATA] : NULL;
+        return state_topic_partition(b->shards[SHARD_METADATA]->state, partition_id)
+                       ? b->shards[SHARD_DATA]
+                       : NULL;
 }
 
 enum drmq_error broker_refusal(const struct broker *b, const struct shard *s) {
@@ -58,7 +66,10 @@ enum drmq_error broker_refusal(const struct broker *b, const struct shard *s) {
         return shard_is_writable(s) ? DRMQ_ERROR_NONE : DRMQ_ERROR_NOT_LEADER;
 }
 
-void partition_bounds(const struct broker *b, uint64_t partition_id, uint64_t *ret_first, uint64_t *ret_next) {
+void partition_bounds(const struct broker *b,
+                      uint64_t partition_id,
+                      uint64_t *ret_first,
+                      uint64_t *ret_next) {
         const struct partition *p = state_partition(b->shards[SHARD_DATA]->state, partition_id);
 
         *ret_first = p ? p->first_offset : 0;
@@ -109,7 +120,8 @@ static void broker_advance_stop(struct broker *b) {
                 for (size_t i = 0; i < N_SHARDS; i++)
                         if (!shard_is_quiet(b->shards[i]))
                                 return;
-                if (b->topics_are_changing || !list_is_empty(&b->all_fetches) || !list_is_empty(&b->all_queries))
+                if (b->topics_are_changing || !list_is_empty(&b->all_fetches) ||
+                    !list_is_empty(&b->all_queries))
                         return;
 
                 b->stage = BROKER_CHECKPOINTING;
@@ -146,14 +158,16 @@ void broker_stop(struct broker *b) {
 
         trace(b->tracer, LOG_INFO, DRMQ_MESSAGE_STOPPING, "Node %s stops", b->node_name);
         b->stage = BROKER_DRAINING;
-        (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), DRAIN_USEC)); /* else: no limit */
+        /* else: no limit */
+        (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), DRAIN_USEC));
         fetch_stop(b);
         broker_settle(b);
 }
 
 /* Events */
 
-/* Lets connections that wait for the request budget try again, each once: it may have to wait again. */
+/* Lets connections that wait for the request budget try again, each once: it may have to wait
+ * again. */
 static void broker_resume_conns(struct broker *b) {
         struct conn *last = list_last(&b->paused_conns, struct conn, paused), *c = NULL;
 
@@ -198,7 +212,7 @@ static void on_shard_ready(void *userdata, struct shard *s) {
                         return;
 
         (void) topics_reconcile(b); /* or the next start */
-        b->stage = BROKER_SERVING; /* I1 */
+        b->stage = BROKER_SERVING;  /* I1 */
         b->ready_usec = io_now(b->io);
         b->events->on_ready(b->userdata);
 }
@@ -238,7 +252,9 @@ int broker_accept(struct broker *b, struct io_stream *s) {
         assert(b);
         assert(s);
 
-        r = b->stage != BROKER_SERVING ? -ECANCELED : b->n_conns >= b->connections_max ? -EMFILE : conn_new(b, s, &c);
+        r = b->stage != BROKER_SERVING         ? -ECANCELED
+            : b->n_conns >= b->connections_max ? -EMFILE
+                                               : conn_new(b, s, &c);
         if (r < 0) {
                 io_stream_close(s);
                 return r;
@@ -250,7 +266,10 @@ int broker_accept(struct broker *b, struct io_stream *s) {
 
 /* Life */
 
-static int broker_open_shard(struct broker *b, const struct broker_config *config, uint64_t number, char **reterr_what) {
+static int broker_open_shard(struct broker *b,
+                             const struct broker_config *config,
+                             uint64_t number,
+                             char **reterr_what) {
         _cleanup_(mem_freep) char *dir = NULL;
         int r;
 
@@ -270,8 +289,8 @@ static int broker_open_shard(struct broker *b, const struct broker_config *confi
                               .number = number,
                               .node_id = datadir_identity(b->datadir)->node_id,
                               .dir = dir,
-                              .segment_bytes = number == SHARD_METADATA ? SEGMENT_BYTES_METADATA :
-                                                                          config->segment_bytes,
+                              .segment_bytes = number == SHARD_METADATA ? SEGMENT_BYTES_METADATA
+                                                                        : config->segment_bytes,
                               .checkpoint_bytes = config->checkpoint_bytes,
                               .tracer = b->tracer,
                       },
@@ -286,7 +305,8 @@ static int broker_open_shard(struct broker *b, const struct broker_config *confi
 static int broker_open(struct broker *b, const struct broker_config *config, char **reterr_what) {
         int r;
 
-        r = datadir_open(b->io, config->data_dir, config->node_id, b->tracer, &b->datadir, reterr_what);
+        r = datadir_open(
+                b->io, config->data_dir, config->node_id, b->tracer, &b->datadir, reterr_what);
         if (r < 0)
                 return r;
 
@@ -360,7 +380,8 @@ void broker_start(struct broker *b) {
 
         for (size_t i = 0; i < N_SHARDS; i++)
                 shard_start(b->shards[i]);
-        on_shard_ready(b, b->shards[SHARD_METADATA]); /* where none of them can lead: it serves what is good */
+        /* where none of them can lead: it serves what is good */
+        on_shard_ready(b, b->shards[SHARD_METADATA]);
         broker_settle(b);
 }
 

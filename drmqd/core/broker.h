@@ -2,13 +2,14 @@
 #pragma once
 
 /*
- * The broker: a node's directory, its shards, and its clients' connections, behind struct io alone. The daemon's shell
- * (drmqd/shell.h) and the simulator own one each, and hand it the streams that they accept.
+ * The broker: a node's directory, its shards, and its clients' connections, behind struct io alone.
+ * The daemon's shell (drmqd/shell.h) and the simulator own one each, and hand it the streams that
+ * they accept.
  *
  *     new (recovers; blocks) -> start -> on_ready -> accept … -> stop -> on_stopped -> free
  *
- * on_fatal may come at any time: the owner frees the broker from a callback of its own event loop (not from within
- * on_fatal) and ends the process: what is on disk is recovered at the next start.
+ * on_fatal may come at any time: the owner frees the broker from a callback of its own event loop
+ * (not from within on_fatal) and ends the process: what is on disk is recovered at the next start.
  */
 
 #include "base/macro.h"
@@ -27,20 +28,22 @@ struct broker;
 struct broker_config {
         const char *data_dir;
         const char *node_name;
-        uint64_t node_id;            /* 0: whoever the directory says */
-        const char *advertise;       /* address that metadata gives out */
+        uint64_t node_id;      /* 0: whoever the directory says */
+        const char *advertise; /* address that metadata gives out */
         const char *version;
-        uint64_t pid;                /* for status */
-        usec_t started_usec;         /* io_now() when the process began: for status */
-        bool auto_create;            /* a topic is made when it is first sent to */
+        uint64_t pid;        /* for status */
+        usec_t started_usec; /* io_now() when the process began: for status */
+        bool auto_create;    /* a topic is made when it is first sent to */
         uint32_t default_partitions;
-        uint64_t segment_bytes;      /* of data shards */
+        uint64_t segment_bytes; /* of data shards */
         uint64_t checkpoint_bytes;
-        uint64_t request_budget_bytes; /* half-received and unanswered requests of all connections; as much
+        uint64_t
+                request_budget_bytes; /* half-received and unanswered requests of all connections; as much
                                         * again for long polls that wait */
-        uint64_t fetch_budget_bytes;   /* answers to fetches that are being read or sent */
+        uint64_t fetch_budget_bytes; /* answers to fetches that are being read or sent */
         uint32_t connections_max;
-        usec_t idle_usec;            /* half a frame, no greeting, or answers not taken for so long end a connection */
+        /* half a frame, no greeting, or answers not taken for so long end a connection */
+        usec_t idle_usec;
         const struct tracer *tracer; /* borrows until broker_free(); may be NULL */
 };
 
@@ -50,7 +53,8 @@ void broker_config_init(struct broker_config *c);
 struct broker_events {
         void (*on_ready)(void *userdata);
         void (*on_stopped)(void *userdata);
-        /* The disk lied, or memory for what must not fail is gone: the process must stop. @error: negative errno. */
+        /* The disk lied, or memory for what must not fail is gone: the process must stop. @error:
+         * negative errno. */
         void (*on_fatal)(void *userdata, int error, const char *what);
 };
 
@@ -72,10 +76,11 @@ struct broker *broker_free(struct broker *b);
 DEFINE_CLEANUP(struct broker *, broker_free)
 
 void broker_start(struct broker *b);
-/* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over connections_max; -ENOMEM; the
- * stream is closed then too. */
+/* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over
+ * connections_max; -ENOMEM; the stream is closed then too. */
 int broker_accept(struct broker *b, struct io_stream *s);
-/* Refuses new work, answers what is in flight, writes checkpoints, says goodbye; then on_stopped(). */
+/* Refuses new work, answers what is in flight, writes checkpoints, says goodbye; then
+ * on_stopped(). */
 void broker_stop(struct broker *b);
 
 /* For the shell's own words. */

@@ -3,8 +3,10 @@
  * Connections and requests.
  *
  *  I1  A request is answered once, and freed then; its charge goes back to the budget with it.
- *  I2  A conn is freed only by conn_settle() or broker_free(), never while a function of it is on the stack.
- *  I3  While a frame of known length arrives, its length is charged: what is begun can always be finished.
+ *  I2  A conn is freed only by conn_settle() or broker_free(), never while a function of it is on
+ *      the stack.
+ *  I3  While a frame of known length arrives, its length is charged: what is begun can always be
+ *      finished.
  */
 #include "drmqd/core/conn.h"
 
@@ -90,7 +92,8 @@ void request_answer(struct request *r,
                         return;
                 }
                 if (k < 0)
-                        r->conn->is_closing = true; /* no memory for an answer: the client asks again */
+                        /* no memory for an answer: the client asks again */
+                        r->conn->is_closing = true;
         }
         request_free(r);
 }
@@ -130,7 +133,10 @@ static void conn_dispatch(struct request *r) {
         };
 
         if (r->type >= _FRAME_TYPE_MAX || !handlers[r->type]) {
-                request_fail(r, DRMQ_ERROR_UNKNOWN_TYPE, "This node does not know requests of type %u", r->type);
+                request_fail(r,
+                             DRMQ_ERROR_UNKNOWN_TYPE,
+                             "This node does not know requests of type %u",
+                             r->type);
                 return;
         }
         if (r->broker->stage != BROKER_SERVING && r->type != FRAME_STATUS) {
@@ -156,7 +162,8 @@ static int conn_request(struct conn *c, struct frame *f) {
         r->frame = *f;
         *f = (struct frame){};
 
-        r->charged_bytes = FRAME_PRELUDE_BYTES + r->frame.header.size + r->frame.table.size + r->frame.body.size;
+        r->charged_bytes = FRAME_PRELUDE_BYTES + r->frame.header.size + r->frame.table.size +
+                           r->frame.body.size;
         if (c->charged_bytes > 0) {
                 r->charged_bytes = c->charged_bytes;
                 c->charged_bytes = 0;
@@ -215,8 +222,8 @@ static bool conn_may_take(const struct conn *c) {
                c->out.n_bytes < CONNECTION_OUT_BYTES;
 }
 
-/* A small request may go over the budget by an eighth: frames that hold it, and make no progress, do not keep out who asks
- * how the node is, or acknowledges. */
+/* A small request may go over the budget by an eighth: frames that hold it, and make no progress,
+ * do not keep out who asks how the node is, or acknowledges. */
 static bool broker_takes_small(const struct broker *b) {
         return b->requests.used_bytes < b->requests.limit_bytes + b->requests.limit_bytes / 8;
 }
@@ -255,7 +262,9 @@ static void conn_take(struct conn *c) {
 
 /* Something has arrived: the rest is due within the idle time. */
 static void conn_watch_progress(struct conn *c) {
-        if (io_timer_set(c->broker->io, &c->idle, usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
+        if (io_timer_set(c->broker->io,
+                         &c->idle,
+                         usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
                 c->is_closing = true;
 }
 
@@ -294,7 +303,8 @@ static void conn_read(struct conn *c) {
                 if (n == -EAGAIN)
                         break;
                 if (n <= 0) {
-                        c->is_closing = true; /* the end, or an error: what is unanswered goes on without it */
+                        /* the end, or an error: what is unanswered goes on without it */
+                        c->is_closing = true;
                         return;
                 }
 
@@ -320,7 +330,9 @@ static void conn_on_unread(struct io_timer *t, void *userdata) {
 
 /* Answers wait: the next bytes of them are to be taken within the idle time. */
 static void conn_watch_taking(struct conn *c) {
-        if (io_timer_set(c->broker->io, &c->unread, usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
+        if (io_timer_set(c->broker->io,
+                         &c->unread,
+                         usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
                 c->is_closing = true;
 }
 
@@ -395,7 +407,7 @@ void conn_settle(struct conn *c) {
         if (c->is_closing) {
                 if (!c->is_blocked)
                         conn_write(c); /* the last words, as far as they go */
-                conn_free(c); /* I2 */
+                conn_free(c);          /* I2 */
                 return;
         }
 

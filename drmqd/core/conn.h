@@ -2,14 +2,15 @@
 #pragma once
 
 /*
- * One client's connection: bytes in, requests out, answers back. Requests are pipelined; each gets one answer, in any
- * order, by its correlation.
+ * One client's connection: bytes in, requests out, answers back. Requests are pipelined; each gets
+ * one answer, in any order, by its correlation.
  *
- * What bounds it: a frame's length is charged to the broker's request budget before it is received, and stays charged
- * until it is answered; past the budget, past REQUESTS_PER_CONNECTION_MAX requests under way, or while
- * CONNECTION_OUT_BYTES wait to be written, the connection is not read. Half a frame that makes no progress for the idle
- * time, a missing greeting, and answers of which nothing is taken for so long (they hold budget that others wait for)
- * end it. Idle otherwise costs nothing and is allowed.
+ * What bounds it: a frame's length is charged to the broker's request budget before it is received,
+ * and stays charged until it is answered; past the budget, past REQUESTS_PER_CONNECTION_MAX
+ * requests under way, or while CONNECTION_OUT_BYTES wait to be written, the connection is not read.
+ * Half a frame that makes no progress for the idle time, a missing greeting, and answers of which
+ * nothing is taken for so long (they hold budget that others wait for) end it. Idle otherwise costs
+ * nothing and is allowed.
  */
 
 #include "base/buf.h"
@@ -26,7 +27,7 @@ struct conn;
 #define CONNECTION_OUT_BYTES (UINT32_C(4) << 20)
 
 struct request {
-        struct list link; /* conn.requests */
+        struct list link;  /* conn.requests */
         struct conn *conn; /* NULL: the client is gone */
         struct broker *broker;
         uint64_t correlation;
@@ -39,9 +40,9 @@ struct request {
 };
 
 struct conn {
-        struct list link;   /* broker.conns */
-        struct list dirty;  /* broker.dirty_conns: something is to be written, or read on */
-        struct list paused; /* broker.paused_conns: waits for the request budget */
+        struct list link;    /* broker.conns */
+        struct list dirty;   /* broker.dirty_conns: something is to be written, or read on */
+        struct list paused;  /* broker.paused_conns: waits for the request budget */
         struct list fetches; /* fetches whose turn has not come (fetch.c) */
         bool is_fetching;    /* one of this connection's fetches is being read */
         struct list requests;
@@ -52,21 +53,22 @@ struct conn {
         struct frame_queue out;
         struct io_timer idle;
         struct io_timer unread;
-        size_t charged_bytes;    /* for the frame that is arriving */
-        size_t fetched_bytes;    /* of the fetch budget, in out */
-        unsigned wanted;         /* stream events */
+        size_t charged_bytes; /* for the frame that is arriving */
+        size_t fetched_bytes; /* of the fetch budget, in out */
+        unsigned wanted;      /* stream events */
         bool is_greeted;
-        bool is_closing;         /* freed once nothing of this connection is on the call stack */
-        bool is_blocked;         /* the socket takes no more for now */
-        bool has_unread;         /* answers wait for it: the timer runs */
-        struct map hints;    /* where this client's fetches ended, by partition (fetch.c) */
+        bool is_closing;  /* freed once nothing of this connection is on the call stack */
+        bool is_blocked;  /* the socket takes no more for now */
+        bool has_unread;  /* answers wait for it: the timer runs */
+        struct map hints; /* where this client's fetches ended, by partition (fetch.c) */
         struct list hints_by_age;
 };
 
 int conn_new(struct broker *b, struct io_stream *stream, struct conn **ret);
 /* Lets the requests under way go on without it. */
 struct conn *conn_free(struct conn *c);
-/* Writes, reads on, or frees: called at the end of every event for the connections that it touched. */
+/* Writes, reads on, or frees: called at the end of every event for the connections that it
+ * touched. */
 void conn_settle(struct conn *c);
 /* Marks for conn_settle(). */
 void conn_touch(struct conn *c);
@@ -86,7 +88,8 @@ void request_answer(struct request *r,
 /* Answers by an error of the whole request and frees. */
 void request_fail(struct request *r, enum drmq_error code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-/* From now on the request takes so much of the budget: its frame is gone, or what stands for it is larger. */
+/* From now on the request takes so much of the budget: its frame is gone, or what stands for it is
+ * larger. */
 void request_recharge(struct request *r, size_t n_bytes);
 /* Frees without an answer (acks none). */
 void request_drop(struct request *r);

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * What the files of the broker's core share: struct broker, and the handlers that conn.c dispatches to. Nobody outside
- * of drmqd/core includes this; the face is broker.h.
+ * What the files of the broker's core share: struct broker, and the handlers that conn.c dispatches
+ * to. Nobody outside of drmqd/core includes this; the face is broker.h.
  *
- * Each handler takes its request and answers it exactly once, now or later (request_answer(), request_fail()).
+ * Each handler takes its request and answers it exactly once, now or later (request_answer(),
+ * request_fail()).
  */
 
 #include "base/budget.h"
@@ -25,9 +26,9 @@
 enum broker_stage {
         BROKER_STARTING,
         BROKER_SERVING,
-        BROKER_DRAINING,    /* nothing new; what is in flight is answered */
+        BROKER_DRAINING, /* nothing new; what is in flight is answered */
         BROKER_CHECKPOINTING,
-        BROKER_CLOSING,     /* answers go out */
+        BROKER_CLOSING, /* answers go out */
         BROKER_STOPPED,
         BROKER_FAILED,
 };
@@ -61,26 +62,34 @@ struct broker {
         struct list paused_conns;
         struct budget requests;
         struct budget fetches;
-        struct budget polls; /* fetches that wait for messages: they hold nothing of requests */
-        struct list all_fetches;     /* fetch.c */
+        struct budget polls;     /* fetches that wait for messages: they hold nothing of requests */
+        struct list all_fetches; /* fetch.c */
         struct list waiting_fetches; /* for the fetch budget, oldest first */
         struct list all_queries;     /* offsets.c */
 
-        struct list topic_changes;   /* requests that change topics, one after the other (topics.c) */
+        /* requests that change topics, one after the other (topics.c) */
+        struct list topic_changes;
         bool topics_are_changing;
 };
 
-/* Called at the end of every event that reaches the core: writes what there is to write, frees what is closed. */
+/* Called at the end of every event that reaches the core: writes what there is to write, frees what
+ * is closed. */
 void broker_settle(struct broker *b);
 /* The shard that holds a partition; NULL: no such partition. */
 struct shard *broker_shard_of(const struct broker *b, uint64_t partition_id);
 /* Why nothing can be proposed to a shard now; DRMQ_ERROR_NONE: it can. */
 enum drmq_error broker_refusal(const struct broker *b, const struct shard *s);
 /* Where an asked offset lies (drmqd/core/fetch.c uses it too). */
-void partition_bounds(const struct broker *b, uint64_t partition_id, uint64_t *ret_first, uint64_t *ret_next);
+void partition_bounds(const struct broker *b,
+                      uint64_t partition_id,
+                      uint64_t *ret_first,
+                      uint64_t *ret_next);
 
 /* Fills a protobuf Error; @text is the caller's. */
-void error_init(Drmq__Proto__Error *e, const struct broker *b, enum drmq_error code, const char *text);
+void error_init(Drmq__Proto__Error *e,
+                const struct broker *b,
+                enum drmq_error code,
+                const char *text);
 
 /* produce.c */
 void handle_produce(struct request *r);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fetch: batches as they are on disk, from an offset up to the high watermark, gathered by reference; a long poll where
- * there is nothing.
+ * Fetch: batches as they are on disk, from an offset up to the high watermark, gathered by
+ * reference; a long poll where there is nothing.
  *
- * A fetch goes: its connection's turn (one answer of a connection is on its way at a time) -> room in the fetch budget ->
- * reading, on the loop as long as the page cache has the bytes, else in a job -> answer. Where nothing is there it parks,
- * watches its partitions, and begins anew when one of them moves or its time is up.
+ * A fetch goes: its connection's turn (one answer of a connection is on its way at a time) -> room
+ * in the fetch budget -> reading, on the loop as long as the page cache has the bytes, else in a
+ * job -> answer. Where nothing is there it parks, watches its partitions, and begins anew when one
+ * of them moves or its time is up.
  *
  *  I1  A fetch is in exactly one stage; only FETCH_READING holds a charge of the budget.
  *  I2  What is handed out lies below the high watermark: it is applied, so committed.
- *  I3  What a fetch itself takes is charged to the requests, but to the polls while it is parked: who waits for messages,
- *      however many, keeps nobody's request out. Past that limit a fetch is answered with nothing instead of parked.
+ *  I3  What a fetch itself takes is charged to the requests, but to the polls while it is parked:
+ *      who waits for messages, however many, keeps nobody's request out. Past that limit a fetch is
+ *      answered with nothing instead of parked.
  */
 #include <inttypes.h>
 
@@ -58,7 +60,7 @@ struct fetch {
         size_t memory_bytes; /* of this struct */
         bool is_poll;        /* they are charged to the polls (I3) */
         size_t n_slices;
-        size_t at; /* the item that is read next */
+        size_t at;        /* the item that is read next */
         unsigned n_reads; /* on the loop, since others had their turn */
         size_t n_items;
         struct fetch_item items[];
@@ -77,7 +79,8 @@ static void fetch_read(struct fetch *f);
 /* Hints */
 
 static int hint_compare(const void *key, const struct map_node *n) {
-        return CMP(*(const uint64_t *) key, CONTAINER_OF(n, struct hint, by_partition)->partition_id);
+        return CMP(*(const uint64_t *) key,
+                   CONTAINER_OF(n, struct hint, by_partition)->partition_id);
 }
 
 static void hint_free(struct conn *c, struct hint *h) {
@@ -105,7 +108,8 @@ static void hint_set(struct conn *c, uint64_t partition_id, const struct log_pos
                 if (!h)
                         return;
                 h->partition_id = partition_id;
-                (void) map_insert(&c->hints, &partition_id, &h->by_partition, NULL); /* looked above */
+                /* looked above */
+                (void) map_insert(&c->hints, &partition_id, &h->by_partition, NULL);
                 list_append(&c->hints_by_age, &h->by_age);
                 if (c->hints.n_nodes > HINTS_PER_CONNECTION_MAX)
                         hint_free(c, list_first(&c->hints_by_age, struct hint, by_age));
@@ -184,10 +188,14 @@ static void fetch_fill_header(const struct fetch *f,
                         continue;
                 drmq__proto__fetch_partition__init(p);
                 p->partition_id = item->partition_id;
-                partition_bounds(f->broker, item->partition_id, &p->first_offset, &p->high_watermark);
+                partition_bounds(
+                        f->broker, item->partition_id, &p->first_offset, &p->high_watermark);
                 p->next_good_offset = item->next_good_offset;
                 if (item->error != DRMQ_ERROR_NONE) {
-                        error_init(errors + n, f->broker, item->error, (char *) drmq_error_text(item->error));
+                        error_init(errors + n,
+                                   f->broker,
+                                   item->error,
+                                   (char *) drmq_error_text(item->error));
                         p->error = errors + n;
                 }
                 pointers[n++] = p;
@@ -196,7 +204,8 @@ static void fetch_fill_header(const struct fetch *f,
         *ret_n = n;
 }
 
-static size_t fetch_fill_slices(const struct fetch *f, struct fetch_slice *rows, struct slice *body) {
+static size_t
+fetch_fill_slices(const struct fetch *f, struct fetch_slice *rows, struct slice *body) {
         size_t n = 0;
 
         for (size_t i = 0; i < f->n_items; i++) {
@@ -226,8 +235,10 @@ static size_t fetch_fill_slices(const struct fetch *f, struct fetch_slice *rows,
 
 /* Answers and frees. */
 static void fetch_answer(struct fetch *f) {
-        _cleanup_(mem_freep) Drmq__Proto__FetchPartition *partitions = new (Drmq__Proto__FetchPartition, f->n_items);
-        _cleanup_(mem_freep) Drmq__Proto__FetchPartition **pointers = new (Drmq__Proto__FetchPartition *, f->n_items);
+        _cleanup_(mem_freep) Drmq__Proto__FetchPartition *partitions =
+                new (Drmq__Proto__FetchPartition, f->n_items);
+        _cleanup_(mem_freep) Drmq__Proto__FetchPartition **pointers =
+                new (Drmq__Proto__FetchPartition *, f->n_items);
         _cleanup_(mem_freep) Drmq__Proto__Error *errors = new (Drmq__Proto__Error, f->n_items);
         _cleanup_(mem_freep) struct fetch_slice *rows = new (struct fetch_slice, f->n_slices + 1);
         _cleanup_(mem_freep) struct slice *body = new (struct slice, f->n_slices + 1);
@@ -292,7 +303,8 @@ static void fetch_park(struct fetch *f) {
         f->is_poll = true; /* I3 */
         request_recharge(f->request, 0);
         for (size_t i = 0; i < f->n_items; i++)
-                if (shard_watch(s, &f->items[i].watch, f->items[i].partition_id, fetch_on_change) < 0) {
+                if (shard_watch(s, &f->items[i].watch, f->items[i].partition_id, fetch_on_change) <
+                    0) {
                         f->is_due = true; /* cannot watch: answer with nothing now */
                         fetch_answer(f);
                         return;
@@ -331,7 +343,8 @@ static void fetch_on_read(struct fetch *f, int r) {
                         item->error = DRMQ_ERROR_DAMAGED;
                         log_read_damage(item->read, &index, &item->next_good_offset);
                 } else if (r == 0)
-                        item->error = DRMQ_ERROR_DAMAGED; /* I2: it was there once, and the log ends before it */
+                        /* I2: it was there once, and the log ends before it */
+                        item->error = DRMQ_ERROR_DAMAGED;
                 else if (r < 0)
                         item->error = drmq_error_from_errno(r);
                 item->read = log_read_free(item->read);
@@ -363,7 +376,8 @@ static bool fetch_item_check(struct fetch *f, struct fetch_item *item, uint64_t 
                 partition_bounds(f->broker, item->partition_id, &first, &next);
                 if (item->offset < first || item->offset > next)
                         item->error = DRMQ_ERROR_OFFSET_OUT_OF_RANGE;
-                else if (item->offset == next && !shard_knows_its_end(f->broker->shards[SHARD_DATA]))
+                else if (item->offset == next &&
+                         !shard_knows_its_end(f->broker->shards[SHARD_DATA]))
                         item->error = DRMQ_ERROR_DAMAGED; /* nothing more will come */
                 *ret_limit = next;
         }
@@ -395,9 +409,9 @@ static void fetch_read(struct fetch *f) {
                                    hint_get(fetch_conn(f), item->partition_id, item->offset),
                                    &item->read);
                 if (r >= 0)
-                        r = f->n_reads++ < READS_IN_TURN_MAX ?
-                                log_read_run(item->read, /* may_block= */ false) :
-                                -EAGAIN;
+                        r = f->n_reads++ < READS_IN_TURN_MAX
+                                    ? log_read_run(item->read, /* may_block= */ false)
+                                    : -EAGAIN;
                 if (r == -EAGAIN) {
                         f->n_reads = 0;
                         io_submit(f->broker->io, IO_LANE_READ, &f->job);
@@ -499,7 +513,8 @@ void handle_fetch(struct request *r) {
         size_t n = r->frame.table.size / sizeof(struct fetch_want);
         struct fetch *f;
 
-        if (message_unpack(&drmq__proto__fetch_request__descriptor, r->frame.header, (void **) &q) < 0 ||
+        if (message_unpack(&drmq__proto__fetch_request__descriptor, r->frame.header, (void **) &q) <
+                    0 ||
             r->frame.table.size % sizeof(struct fetch_want) != 0 || n == 0 || n > FETCH_WANTS_MAX ||
             r->frame.body.size > 0) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The fetch request is malformed");
@@ -538,7 +553,8 @@ void handle_fetch(struct request *r) {
         if (q->wait_ms == 0 ||
             io_timer_set(f->broker->io,
                          &f->timeout,
-                         usec_add(io_now(f->broker->io), MIN(q->wait_ms, FETCH_WAIT_MS_MAX) * USEC_PER_MSEC)) < 0)
+                         usec_add(io_now(f->broker->io),
+                                  MIN(q->wait_ms, FETCH_WAIT_MS_MAX) * USEC_PER_MSEC)) < 0)
                 f->is_due = true;
         fetch_try(f);
 }

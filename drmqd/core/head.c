@@ -2,7 +2,8 @@
 /*
  * What is in flight, laid over the applied state.
  *
- *  I1  An item is here as long as the last ticket that touched it is not applied; then the state says the same.
+ *  I1  An item is here as long as the last ticket that touched it is not applied; then the state
+ *      says the same.
  *  I2  Both lists are in the order of tickets, oldest first.
  */
 #include "drmqd/core/head.h"
@@ -137,7 +138,8 @@ static int head_add_partition(struct head *h, uint64_t ticket, uint64_t id, uint
                         return -ENOMEM;
                 p->id = id;
                 list_init(&p->by_ticket);
-                (void) map_insert(&h->partitions, &id, &p->by_id, NULL); /* not there: looked above */
+                /* not there: looked above */
+                (void) map_insert(&h->partitions, &id, &p->by_id, NULL);
         }
 
         p->ticket = ticket;
@@ -184,7 +186,8 @@ int head_add(struct head *h,
                 return 0;
 
         if (hp->ticket == 0)
-                (void) map_insert(&h->producers, &key, &hp->by_key, NULL); /* not there: looked above */
+                /* not there: looked above */
+                (void) map_insert(&h->producers, &key, &hp->by_key, NULL);
         hp->ticket = ticket;
         producer_window_add(&hp->window, v, base_offset, append_time_ms);
         list_remove(&hp->by_ticket);

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * The head of a shard's log: what the leader has appended, or is about to, and has not applied yet, laid over the
- * applied state. The leader judges against both (next offsets, producers' sequences), so that base offsets can be
- * written before the commit and an entry in the log always takes effect.
+ * The head of a shard's log: what the leader has appended, or is about to, and has not applied yet,
+ * laid over the applied state. The leader judges against both (next offsets, producers' sequences),
+ * so that base offsets can be written before the commit and an entry in the log always takes
+ * effect.
  *
- * A ticket numbers the leader's proposals in the order in which they will be in the log. What a ticket touched leaves
- * the head when the ticket is applied, since the state has it then.
+ * A ticket numbers the leader's proposals in the order in which they will be in the log. What a
+ * ticket touched leaves the head when the ticket is applied, since the state has it then.
  */
 
 #include "base/map.h"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Offsets by position and by time. A search by time may have to read: on the loop as far as the page cache goes, else in a
- * job, one query after the other. */
+/* Offsets by position and by time. A search by time may have to read: on the loop as far as the
+ * page cache goes, else in a job, one query after the other. */
 #include "base/alloc.h"
 #include "drmqd/core/core.h"
 
 #define QUERIES_MAX 65536u
-/* After so many searches of one request on the loop a job has the next one, and others their turn. */
+/* After so many searches of one request on the loop a job has the next one, and others their
+ * turn. */
 #define SEARCHES_IN_TURN_MAX 16u
 
 struct query {
@@ -53,7 +54,8 @@ static void query_refuse(struct query *q, enum drmq_error code) {
 }
 
 static void query_answer(struct query *q) {
-        _cleanup_(mem_freep) Drmq__Proto__OffsetAnswer **pointers = new (Drmq__Proto__OffsetAnswer *, q->n + 1);
+        _cleanup_(mem_freep) Drmq__Proto__OffsetAnswer **pointers =
+                new (Drmq__Proto__OffsetAnswer *, q->n + 1);
         Drmq__Proto__OffsetsResponse answer = DRMQ__PROTO__OFFSETS_RESPONSE__INIT;
         struct request *r = TAKE_PTR(q->request);
 
@@ -80,7 +82,9 @@ static void query_on_read(struct query *q, int r) {
         size_t n = 0;
 
         if (r < 0)
-                query_refuse(q, r == -EBADMSG || r == -EIO ? DRMQ_ERROR_DAMAGED : drmq_error_from_errno(r));
+                query_refuse(q,
+                             r == -EBADMSG || r == -EIO ? DRMQ_ERROR_DAMAGED
+                                                        : drmq_error_from_errno(r));
         else if (r > 0) {
                 slices = log_read_slices(q->read, &n);
                 assert(n > 0);
@@ -118,16 +122,18 @@ static int query_step(struct query *q) {
                 break;
         case DRMQ__PROTO__OFFSET_KIND__OFFSET_END:
                 if (!shard_knows_its_end(s))
-                        query_refuse(q, DRMQ_ERROR_DAMAGED); /* the offset says how far it can be read */
+                        /* the offset says how far it can be read */
+                        query_refuse(q, DRMQ_ERROR_DAMAGED);
                 break;
         case DRMQ__PROTO__OFFSET_KIND__OFFSET_TIME:
                 if (first == next || (p && p->last_append_ms < asked->time_ms))
                         break;
-                r = shard_log_find_time(s->log, asked->partition_id, asked->time_ms, next, &q->read);
+                r = shard_log_find_time(
+                        s->log, asked->partition_id, asked->time_ms, next, &q->read);
                 if (r >= 0)
-                        r = q->n_searches++ < SEARCHES_IN_TURN_MAX ?
-                                log_read_run(q->read, /* may_block= */ false) :
-                                -EAGAIN;
+                        r = q->n_searches++ < SEARCHES_IN_TURN_MAX
+                                    ? log_read_run(q->read, /* may_block= */ false)
+                                    : -EAGAIN;
                 if (r == -EAGAIN) {
                         q->n_searches = 0;
                         io_submit(q->broker->io, IO_LANE_READ, &q->job);
@@ -184,7 +190,9 @@ void handle_offsets(struct request *r) {
         q->broker = r->broker;
         q->job.run = query_job_run;
         q->job.done = query_job_done;
-        if (message_unpack(&drmq__proto__offsets_request__descriptor, r->frame.header, (void **) &q->asked) < 0 ||
+        if (message_unpack(&drmq__proto__offsets_request__descriptor,
+                           r->frame.header,
+                           (void **) &q->asked) < 0 ||
             q->asked->n_query > QUERIES_MAX) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The offsets request is malformed");
                 return;

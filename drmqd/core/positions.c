@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The positions that groups commit in single mode: group state, so it lives in the log of the partition's shard, and is
- * synced before it is acknowledged. */
+/* The positions that groups commit in single mode: group state, so it lives in the log of the
+ * partition's shard, and is synced before it is acknowledged. */
 #include <inttypes.h>
 
 #include "base/alloc.h"
@@ -37,7 +37,8 @@ static bool commit_check(struct request *r, const Drmq__Proto__PositionCommitReq
                 return false;
         }
         if (!group_name_is_valid(q->group)) {
-                request_fail(r, DRMQ_ERROR_INVALID_NAME, "Not a valid group name: \"%.64s\"", q->group);
+                request_fail(
+                        r, DRMQ_ERROR_INVALID_NAME, "Not a valid group name: \"%.64s\"", q->group);
                 return false;
         }
 
@@ -45,14 +46,18 @@ static bool commit_check(struct request *r, const Drmq__Proto__PositionCommitReq
                 uint64_t id = q->position[i]->partition_id, first, next;
 
                 if (!broker_shard_of(r->broker, id)) {
-                        request_fail(r, DRMQ_ERROR_UNKNOWN_PARTITION, "There is no partition with id %" PRIu64, id);
+                        request_fail(r,
+                                     DRMQ_ERROR_UNKNOWN_PARTITION,
+                                     "There is no partition with id %" PRIu64,
+                                     id);
                         return false;
                 }
                 partition_bounds(r->broker, id, &first, &next);
                 if (q->position[i]->offset > next) {
                         request_fail(r,
                                      DRMQ_ERROR_OFFSET_OUT_OF_RANGE,
-                                     "Position %" PRIu64 " is behind the end of its partition, %" PRIu64,
+                                     "Position %" PRIu64
+                                     " is behind the end of its partition, %" PRIu64,
                                      q->position[i]->offset,
                                      next);
                         return false;
@@ -69,7 +74,9 @@ void handle_position_commit(struct request *r) {
         struct byte_writer w;
         struct commit *c;
 
-        if (message_unpack(&drmq__proto__position_commit_request__descriptor, r->frame.header, (void **) &q) < 0 ||
+        if (message_unpack(&drmq__proto__position_commit_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0 ||
             q->n_position == 0 || q->n_position > POSITIONS_MAX) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The position commit is malformed");
                 return;
@@ -106,13 +113,16 @@ void handle_position_fetch(struct request *r) {
         Drmq__Proto__PositionFetchResponse answer = DRMQ__PROTO__POSITION_FETCH_RESPONSE__INIT;
         Drmq__Proto__Error unknown;
 
-        if (message_unpack(&drmq__proto__position_fetch_request__descriptor, r->frame.header, (void **) &q) < 0 ||
+        if (message_unpack(&drmq__proto__position_fetch_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0 ||
             q->n_partition_id > POSITIONS_MAX) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The position request is malformed");
                 return;
         }
         if (!group_name_is_valid(q->group)) {
-                request_fail(r, DRMQ_ERROR_INVALID_NAME, "Not a valid group name: \"%.64s\"", q->group);
+                request_fail(
+                        r, DRMQ_ERROR_INVALID_NAME, "Not a valid group name: \"%.64s\"", q->group);
                 return;
         }
 

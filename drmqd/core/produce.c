@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Produce: the leader checks each batch (never the messages in it), judges it against the head of the log, gives
- * offsets, and proposes all that is accepted as one entry. The answer waits until everything that it rests on, also the
- * entry of a duplicate, is committed.
+ * Produce: the leader checks each batch (never the messages in it), judges it against the head of
+ * the log, gives offsets, and proposes all that is accepted as one entry. The answer waits until
+ * everything that it rests on, also the entry of a duplicate, is committed.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,8 +25,12 @@ static void produce_answer(struct produce *p) {
         if (p->is_silent)
                 request_drop(p->request);
         else
-                request_answer(
-                        p->request, &answer, p->results, p->n_results * sizeof(p->results[0]), NULL, 0);
+                request_answer(p->request,
+                               &answer,
+                               p->results,
+                               p->n_results * sizeof(p->results[0]),
+                               NULL,
+                               0);
         mem_free(p);
 }
 
@@ -92,8 +96,10 @@ static enum drmq_error judge_batch(struct broker *b, struct judged *j, size_t n_
         return r < 0 ? verify_error(r) : DRMQ_ERROR_NONE;
 }
 
-/* Against the head of the log. What is accepted is noted there at once, so that later batches of this request see it. */
-static enum drmq_error judge_sequence(struct shard *s, struct judged *j, uint64_t ticket, int64_t time_ms) {
+/* Against the head of the log. What is accepted is noted there at once, so that later batches of
+ * this request see it. */
+static enum drmq_error
+judge_sequence(struct shard *s, struct judged *j, uint64_t ticket, int64_t time_ms) {
         enum producer_verdict verdict;
 
         verdict = head_judge(&s->head, j->partition_id, &j->view, &j->duplicate, &j->ticket);
@@ -131,8 +137,8 @@ static int refuse_repeated(struct judged *judged, unsigned n) {
         return 0;
 }
 
-/* An atomic request is all or nothing: before anything is noted, is there a batch that would be refused? Return: 1 there
- * is none; 0 there is; -ENOMEM. */
+/* An atomic request is all or nothing: before anything is noted, is there a batch that would be
+ * refused? Return: 1 there is none; 0 there is; -ENOMEM. */
 static int judge_atomic(struct shard *s, struct judged *judged, unsigned n) {
         bool is_good = true;
 
@@ -239,15 +245,16 @@ static void produce_judged(struct request *r,
                 p->results[i] = (struct produce_result){
                         .partition_id = le64_of(j->partition_id),
                         .base_offset = le64_of(j->base_offset),
-                        .append_time_ms = le64_of((uint64_t) (j->error == DRMQ_ERROR_DUPLICATE ?
-                                                                      j->duplicate.append_time_ms :
-                                                                      time_ms)),
+                        .append_time_ms = le64_of((uint64_t) (j->error == DRMQ_ERROR_DUPLICATE
+                                                                      ? j->duplicate.append_time_ms
+                                                                      : time_ms)),
                         .error = le32_of(j->error),
                 };
         }
 
         if (n_accepted == 0) {
-                /* A duplicate of this very request's ticket cannot be: nothing of it was accepted. */
+                /* A duplicate of this very request's ticket cannot be: nothing of it was
+                 * accepted. */
                 shard_wait(s, &p->waiter, rests_on, produce_on_done);
                 return;
         }
@@ -272,8 +279,10 @@ void handle_produce(struct request *r) {
         enum drmq_error refusal;
         bool is_silent;
 
-        if (message_unpack(&drmq__proto__produce_request__descriptor, r->frame.header, (void **) &q) < 0 ||
-            r->frame.table.size % sizeof(struct produce_slice) != 0 || n == 0 || n > ENTRY_SLICES_MAX) {
+        if (message_unpack(
+                    &drmq__proto__produce_request__descriptor, r->frame.header, (void **) &q) < 0 ||
+            r->frame.table.size % sizeof(struct produce_slice) != 0 || n == 0 ||
+            n > ENTRY_SLICES_MAX) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The produce request is malformed");
                 return;
         }
@@ -284,7 +293,11 @@ void handle_produce(struct request *r) {
                 if (is_silent)
                         request_drop(r);
                 else
-                        request_fail(r, refusal, "Cannot append to shard %u: %s", SHARD_DATA, drmq_error_text(refusal));
+                        request_fail(r,
+                                     refusal,
+                                     "Cannot append to shard %u: %s",
+                                     SHARD_DATA,
+                                     drmq_error_text(refusal));
                 return;
         }
 
@@ -298,7 +311,8 @@ void handle_produce(struct request *r) {
                 uint32_t n_bytes = le32_get(rows[i].batch_bytes);
 
                 if (n_bytes > r->frame.body.size - pos) {
-                        request_fail(r, DRMQ_ERROR_MALFORMED, "The batches are longer than the request");
+                        request_fail(
+                                r, DRMQ_ERROR_MALFORMED, "The batches are longer than the request");
                         return;
                 }
                 judged[i].partition_id = le64_get(rows[i].partition_id);

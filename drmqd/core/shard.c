@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a proposal to its outcome; invariants I1 to I4 are those of shard.h. What proposals mean, and who may make them,
- * is not here. */
+/* From a proposal to its outcome; invariants I1 to I4 are those of shard.h. What proposals mean,
+ * and who may make them, is not here. */
 #include "drmqd/core/shard.h"
 
 #include <inttypes.h>
@@ -11,8 +11,8 @@
 
 #define ELECTION_TIMEOUT_USEC USEC_PER_SEC
 
-/* Background: takes the last checkpoint, applies the log up to the mark, writes the next one. A reader of the log like
- * any other; while it runs it touches nothing of the shard's. */
+/* Background: takes the last checkpoint, applies the log up to the mark, writes the next one. A
+ * reader of the log like any other; while it runs it touches nothing of the shard's. */
 struct checkpoint_job {
         struct io_job job;
         struct shard *shard;
@@ -32,7 +32,8 @@ struct watch_point {
 };
 
 static int watch_point_compare(const void *key, const struct map_node *n) {
-        return CMP(*(const uint64_t *) key, CONTAINER_OF(n, struct watch_point, by_id)->partition_id);
+        return CMP(*(const uint64_t *) key,
+                   CONTAINER_OF(n, struct watch_point, by_id)->partition_id);
 }
 
 /* Proposals */
@@ -79,7 +80,10 @@ static void shard_tell(struct shard *s, uint64_t from_ticket, uint64_t to_ticket
         }
 }
 
-void shard_wait(struct shard *s, struct waiter *w, uint64_t ticket, void (*on_done)(struct waiter *w, int error)) {
+void shard_wait(struct shard *s,
+                struct waiter *w,
+                uint64_t ticket,
+                void (*on_done)(struct waiter *w, int error)) {
         struct list *before;
 
         assert(s);
@@ -109,7 +113,10 @@ static void watch_point_free(struct shard *s, struct watch_point *point) {
         mem_free(point);
 }
 
-int shard_watch(struct shard *s, struct watch *w, uint64_t partition_id, void (*on_change)(struct watch *w)) {
+int shard_watch(struct shard *s,
+                struct watch *w,
+                uint64_t partition_id,
+                void (*on_change)(struct watch *w)) {
         struct map_node *n = map_find(&s->watch_points, &partition_id);
         struct watch_point *point;
 
@@ -123,7 +130,8 @@ int shard_watch(struct shard *s, struct watch *w, uint64_t partition_id, void (*
                         return -ENOMEM;
                 point->partition_id = partition_id;
                 list_init(&point->watches);
-                (void) map_insert(&s->watch_points, &partition_id, &point->by_id, NULL); /* looked above */
+                /* looked above */
+                (void) map_insert(&s->watch_points, &partition_id, &point->by_id, NULL);
         }
 
         w->point = point;
@@ -238,7 +246,8 @@ void shard_forget_head(struct shard *s) {
                         }
 }
 
-/* What waits for room will not be in the log: its waiters learn why, the head forgets it (I2: it is all at the end). */
+/* What waits for room will not be in the log: its waiters learn why, the head forgets it (I2: it is
+ * all at the end). */
 static void shard_refuse_unappended(struct shard *s, int error) {
         struct proposal *first = list_first(&s->unappended, struct proposal, link), *p;
         uint64_t from_ticket, to_ticket = s->next_ticket - 1;
@@ -618,7 +627,8 @@ static void trace_gap(const struct shard *s) {
         trace(s->tracer,
               LOG_ERR,
               DRMQ_MESSAGE_CORRUPTION_FOUND,
-              "Entries of shard %" PRIu64 " are damaged, and with them what the next offsets are: nothing is appended",
+              "Entries of shard %" PRIu64
+              " are damaged, and with them what the next offsets are: nothing is appended",
               s->number);
 }
 
@@ -866,7 +876,7 @@ struct shard *shard_free(struct shard *s) {
         if (!s)
                 return NULL;
 
-        s->has_failed = true; /* nothing is proposed from here on */
+        s->has_failed = true;                     /* nothing is proposed from here on */
         shard_tell(s, 0, UINT64_MAX, -ECANCELED); /* I3: who waits frees what is its own */
         if (s->checkpoint_job) {
                 io_cancel(s->io, &s->checkpoint_job->job);

@@ -2,17 +2,18 @@
 #pragma once
 
 /*
- * One replica of one shard: its Raft, its log, its state machine, and what is on the way from a proposal to its
- * outcome.
+ * One replica of one shard: its Raft, its log, its state machine, and what is on the way from a
+ * proposal to its outcome.
  *
- * A proposal gets a ticket at once, in the order in which it will be in the log; it is appended (perhaps later, when
- * the log writer has room), synced, committed, applied; then whoever waits for its ticket is told. Answers rest on
- * that alone.
+ * A proposal gets a ticket at once, in the order in which it will be in the log; it is appended
+ * (perhaps later, when the log writer has room), synced, committed, applied; then whoever waits for
+ * its ticket is told. Answers rest on that alone.
  *
  * Invariants
  *  I1  Entries are applied in the order of their indices, each once, and only when committed.
  *  I2  Tickets are in log order: what has no index yet is behind all that has one.
- *  I3  A waiter is told once: applied, or with the error for which its proposal will never be in the log.
+ *  I3  A waiter is told once: applied, or with the error for which its proposal will never be in
+ *      the log.
  *  I4  After on_fatal() nothing is appended, applied or answered.
  */
 
@@ -27,24 +28,27 @@
 
 struct shard;
 
-/* What the leader wants in the log. Allocated by proposal_new(); the shard's from shard_propose() on. */
+/* What the leader wants in the log. Allocated by proposal_new(); the shard's from shard_propose()
+ * on. */
 struct proposal {
         struct list link;
         uint64_t ticket;
-        struct entry entry;   /* index, term and time are the shard's to fill in */
-        struct slice hold;    /* keeps the batches; shares */
-        uint8_t *body;        /* other kinds; mem_free() */
+        struct entry entry; /* index, term and time are the shard's to fill in */
+        struct slice hold;  /* keeps the batches; shares */
+        uint8_t *body;      /* other kinds; mem_free() */
         struct entry_slice slices[];
 };
 
-/* Told when a ticket is applied (error 0) or will never be (negative errno). Embedded in its owner. */
+/* Told when a ticket is applied (error 0) or will never be (negative errno). Embedded in its
+ * owner. */
 struct waiter {
         struct list link;
         uint64_t ticket;
         void (*on_done)(struct waiter *w, int error);
 };
 
-/* Woken once when a partition's high watermark moves, or the partition is gone. Embedded in its owner. */
+/* Woken once when a partition's high watermark moves, or the partition is gone. Embedded in its
+ * owner. */
 struct watch {
         struct list link;
         struct watch_point *point; /* NULL: not watching */
@@ -52,14 +56,15 @@ struct watch {
 };
 
 struct shard_events {
-        /* Requests may be taken from now on: this replica leads and its no-op is applied (or it found has_gap, and will
-         * not lead). */
+        /* Requests may be taken from now on: this replica leads and its no-op is applied (or it
+         * found has_gap, and will not lead). */
         void (*on_ready)(void *userdata, struct shard *s);
         /* A checkpoint was written, or failed. */
         void (*on_checkpoint)(void *userdata, struct shard *s, int error);
         /* The process must stop. */
         void (*on_fatal)(void *userdata, int error, const char *what);
-        /* The end of every event that came to the shard from the world: what follows from it has been done. */
+        /* The end of every event that came to the shard from the world: what follows from it has
+         * been done. */
         void (*on_event_done)(void *userdata);
 };
 
@@ -82,18 +87,20 @@ struct shard {
         void *userdata;
 
         struct shard_log *log;
-        struct raft *raft;   /* NULL: has_gap, or the log's tail is damaged: what is good is served, no more */
+        /* NULL: has_gap, or the log's tail is damaged: what is good is served, no more */
+        struct raft *raft;
         struct state *state; /* applied */
         struct head head;
         struct recovery_report report;
         uint64_t n_replayed;
-        bool has_gap; /* what was to be replayed was not all there: nobody knows what the next offsets are */
+        /* what was to be replayed was not all there: nobody knows what the next offsets are */
+        bool has_gap;
 
         uint64_t next_ticket;
         uint64_t applied_ticket;
-        struct list in_flight;  /* proposals that have an index */
-        struct list unappended; /* and those that have none yet (I2) */
-        struct list waiters;    /* by ticket */
+        struct list in_flight;   /* proposals that have an index */
+        struct list unappended;  /* and those that have none yet (I2) */
+        struct list waiters;     /* by ticket */
         struct map watch_points; /* by partition */
 
         struct io_timer flush;
@@ -102,13 +109,13 @@ struct shard {
         bool has_failed;
 
         uint64_t checkpoint_index;
-        uint64_t marked_bytes;    /* shard_log_stats.bytes_since_open at the last mark */
+        uint64_t marked_bytes; /* shard_log_stats.bytes_since_open at the last mark */
         bool mark_in_flight;
         struct checkpoint_job *checkpoint_job;
 };
 
-/* Recovers the shard in config->dir. Blocks: start-up only. As shard_log_open(); -EBADMSG also for a checkpoint and log
- * that do not fit together. */
+/* Recovers the shard in config->dir. Blocks: start-up only. As shard_log_open(); -EBADMSG also for
+ * a checkpoint and log that do not fit together. */
 int shard_new(struct io *io,
               const struct shard_config *config,
               const struct shard_events *events,
@@ -147,19 +154,26 @@ uint64_t shard_propose(struct shard *s,
                        struct waiter *w,
                        void (*on_done)(struct waiter *w, int error));
 
-/* Makes the head anew from what is in flight: a caller noted batches in it that it will not propose after all. */
+/* Makes the head anew from what is in flight: a caller noted batches in it that it will not propose
+ * after all. */
 void shard_forget_head(struct shard *s);
 
 /* Told at once (within this call) where the ticket is applied already. */
-void shard_wait(struct shard *s, struct waiter *w, uint64_t ticket, void (*on_done)(struct waiter *w, int error));
+void shard_wait(struct shard *s,
+                struct waiter *w,
+                uint64_t ticket,
+                void (*on_done)(struct waiter *w, int error));
 
 /* Return: 0; -ENOMEM. */
-int shard_watch(struct shard *s, struct watch *w, uint64_t partition_id, void (*on_change)(struct watch *w));
+int shard_watch(struct shard *s,
+                struct watch *w,
+                uint64_t partition_id,
+                void (*on_change)(struct watch *w));
 /* Nothing where it is not watching. */
 void shard_watch_cancel(struct shard *s, struct watch *w);
 
-/* Logs a mark and writes the checkpoint that belongs to it; on_checkpoint() follows. Return: 0; 1 the newest checkpoint
- * has all there is; -EBUSY one is under way. */
+/* Logs a mark and writes the checkpoint that belongs to it; on_checkpoint() follows. Return: 0; 1
+ * the newest checkpoint has all there is; -EBUSY one is under way. */
 int shard_checkpoint(struct shard *s);
 /* Whether all that was proposed has been applied. */
 bool shard_is_quiet(const struct shard *s);

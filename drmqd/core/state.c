@@ -2,11 +2,12 @@
 /*
  * What the entries of a shard's log mean.
  *
- *  I1  Nothing here depends on anything but the entries: no clock, no addresses, no order of hashes.
+ *  I1  Nothing here depends on anything but the entries: no clock, no addresses, no order of
+ *      hashes.
  *  I2  A partition id that was given is never given again: next_partition_id only grows.
  *  I3  A partition's next_offset only grows, and is at least first_offset.
- *  I4  producers_by_age is in the order of last_append_ms; what is older than PRODUCER_AGE_MS_MAX, or past
- *      n_producers_max, is gone after each entry.
+ *  I4  producers_by_age is in the order of last_append_ms; what is older than PRODUCER_AGE_MS_MAX,
+ *      or past n_producers_max, is gone after each entry.
  */
 #include "drmqd/core/state.h"
 
@@ -110,7 +111,8 @@ static int topic_add_partition(struct state *s, struct topic *t, uint64_t id) {
         return 0;
 }
 
-static int topic_extend(struct state *s, struct topic *t, uint32_t n_partitions, uint64_t first_id) {
+static int
+topic_extend(struct state *s, struct topic *t, uint32_t n_partitions, uint64_t first_id) {
         int r;
 
         for (uint64_t id = first_id; t->n_partitions < n_partitions; id++) {
@@ -158,7 +160,8 @@ static void producer_free(struct state *s, struct producer *p) {
         mem_free(p);
 }
 
-static int producer_new(struct state *s, uint64_t partition_id, int64_t producer_id, struct producer **ret) {
+static int
+producer_new(struct state *s, uint64_t partition_id, int64_t producer_id, struct producer **ret) {
         struct partition_key key = { .partition_id = partition_id, .producer_id = producer_id };
         struct partition *partition = state_partition(s, partition_id);
         struct producer *p;
@@ -187,9 +190,8 @@ static void state_expire_producers(struct state *s) {
         for (;;) {
                 struct producer *p = list_first(&s->producers_by_age, struct producer, by_age);
 
-                if (!p ||
-                    (s->producers.n_nodes <= s->n_producers_max &&
-                     p->last_append_ms >= s->time_ms - PRODUCER_AGE_MS_MAX))
+                if (!p || (s->producers.n_nodes <= s->n_producers_max &&
+                           p->last_append_ms >= s->time_ms - PRODUCER_AGE_MS_MAX))
                         return;
                 producer_free(s, p);
         }
@@ -248,7 +250,8 @@ static void position_free(struct state *s, struct position *p) {
         mem_free(p);
 }
 
-static int position_set(struct state *s, const char *group, uint64_t partition_id, uint64_t offset) {
+static int
+position_set(struct state *s, const char *group, uint64_t partition_id, uint64_t offset) {
         struct partition_key key = { .partition_id = partition_id, .group = group };
         struct map_node *n = map_find(&s->positions, &key);
         struct position *p;
@@ -284,7 +287,8 @@ static int partition_get(struct state *s, uint64_t id, struct partition **ret) {
                 if (!p)
                         return -ENOMEM;
                 p->id = id;
-                (void) map_insert(&s->partitions, &id, &p->by_id, NULL); /* not there: looked above */
+                /* not there: looked above */
+                (void) map_insert(&s->partitions, &id, &p->by_id, NULL);
         }
 
         *ret = p;
@@ -704,7 +708,10 @@ struct producer *state_producer(const struct state *s, uint64_t partition_id, in
         return n ? CONTAINER_OF(n, struct producer, by_key) : NULL;
 }
 
-bool state_position(const struct state *s, const char *group, uint64_t partition_id, uint64_t *ret_offset) {
+bool state_position(const struct state *s,
+                    const char *group,
+                    uint64_t partition_id,
+                    uint64_t *ret_offset) {
         struct partition_key key = { .partition_id = partition_id, .group = group };
         struct map_node *n = map_find(&s->positions, &key);
 

@@ -2,20 +2,22 @@
 #pragma once
 
 /*
- * The state machine of a shard: what its log means. Shard 0 knows topics and which partitions they have; the other
- * shards know each partition's offsets, its producers and the positions that groups committed. It changes by
- * state_apply() alone, is the same on every replica after the same entry, and is written as bytes at a checkpoint.
+ * The state machine of a shard: what its log means. Shard 0 knows topics and which partitions they
+ * have; the other shards know each partition's offsets, its producers and the positions that groups
+ * committed. It changes by state_apply() alone, is the same on every replica after the same entry,
+ * and is written as bytes at a checkpoint.
  *
- * Pure: no I/O, no clock (an entry's append time is the time). The checkpointer has a state of its own and runs it in a
- * job.
+ * Pure: no I/O, no clock (an entry's append time is the time). The checkpointer has a state of its
+ * own and runs it in a job.
  *
- * Checkpoint body: sections one after the other, each a count and its items in the order of the maps; integers as
- * LEB128, but times, producer ids (8 bytes), sequences (4), epochs (2) and a producer's count of batches (1), which are
- * little-endian of their size; strings as length and bytes. drmq-log(5) gives the same.
+ * Checkpoint body: sections one after the other, each a count and its items in the order of the
+ * maps; integers as LEB128, but times, producer ids (8 bytes), sequences (4), epochs (2) and a
+ * producer's count of batches (1), which are little-endian of their size; strings as length and
+ * bytes. drmq-log(5) gives the same.
  *     version 1 | next partition id | topics: name, created ms, partition ids |
  *     partitions: id, first offset, next offset, batches, bytes, last append ms |
- *     producers, oldest first: partition id, producer id, epoch, last append ms, batches: base sequence, last sequence,
- *         base offset, append time |
+ *     producers, oldest first: partition id, producer id, epoch, last append ms, batches:
+ *         base sequence, last sequence, base offset, append time |
  *     positions: partition id, group, offset
  *
  * Bodies of entries:
@@ -23,7 +25,7 @@
  *                   create: name, number of partitions, first partition id   (ids are consecutive)
  *                   extend: name, new number of partitions, first new partition id
  *                   delete: name
- *                   drop: partition id                                       (on the partition's shard)
+ *                   drop: partition id   (on the partition's shard)
  *     ENTRY_GROUP   positions one after the other: group, partition id, offset
  */
 
@@ -128,7 +130,7 @@ DEFINE_CLEANUP(struct state *, state_free)
  * state_apply() - what an entry means
  * @e: its index is above the last one's (a gap is what damage left out)
  *
- * Return: 0; -EBADMSG the entry's body is not of its form (nothing was changed by it); -ENOMEM: the state is unusable, the
+ * Return: 0; -EBADMSG the entry's body is not of its form; -ENOMEM: the state is unusable then, the
  * process stops.
  */
 int state_apply(struct state *s, const struct entry *e);
@@ -148,7 +150,8 @@ bool state_position(const struct state *s,
                     uint64_t partition_id,
                     uint64_t *ret_offset);
 
-/* What a batch of a producer is, after the batches of @w (record-batch rules of Kafka's idempotent producer, KIP-98). */
+/* What a batch of a producer is, after the batches of @w (record-batch rules of Kafka's idempotent
+ * producer, KIP-98). */
 enum producer_verdict {
         PRODUCER_NEXT,      /* append it */
         PRODUCER_DUPLICATE, /* there already, at *ret_base_offset */

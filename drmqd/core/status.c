@@ -53,7 +53,8 @@ void handle_status(struct request *r) {
         answer.uptime_usec = usec_sub(io_now(b->io), b->started_usec);
         answer.ready_usec = usec_sub(b->ready_usec, b->started_usec);
         answer.data_dir = (char *) datadir_path(b->datadir);
-        (void) io_space(b->io, answer.data_dir, &answer.disk_free_bytes, &answer.disk_total_bytes); /* 0: unknown */
+        /* 0: unknown */
+        (void) io_space(b->io, answer.data_dir, &answer.disk_free_bytes, &answer.disk_total_bytes);
         answer.n_connections = b->n_conns;
         answer.n_topics = b->shards[SHARD_METADATA]->state->topics.n_nodes;
         answer.n_partitions = b->shards[SHARD_METADATA]->state->topic_partitions.n_nodes;
@@ -75,7 +76,9 @@ void handle_partition(struct request *r) {
         Drmq__Proto__PartitionResponse answer = DRMQ__PROTO__PARTITION_RESPONSE__INIT;
         Drmq__Proto__Error unknown;
 
-        if (message_unpack(&drmq__proto__partition_request__descriptor, r->frame.header, (void **) &q) < 0 ||
+        if (message_unpack(&drmq__proto__partition_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0 ||
             q->n_partition_id > PARTITIONS_MAX) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The request is malformed");
                 return;
@@ -95,7 +98,8 @@ void handle_partition(struct request *r) {
         for (size_t i = 0; i < q->n_partition_id; i++) {
                 Drmq__Proto__PartitionStatus *a = answers + i;
                 const struct shard *s = broker_shard_of(r->broker, q->partition_id[i]);
-                const struct partition *p = s ? state_partition(s->state, q->partition_id[i]) : NULL;
+                const struct partition *p =
+                        s ? state_partition(s->state, q->partition_id[i]) : NULL;
 
                 drmq__proto__partition_status__init(a);
                 a->partition_id = q->partition_id[i];

@@ -2,9 +2,10 @@
 /*
  * Topics: metadata for everybody, and their creation, growth and deletion as decisions of shard 0.
  *
- * Changes are judged against the applied state, one request at a time: the next waits until the one before is applied.
- * So an entry in the log always takes effect, and two clients that make one topic at the same moment both find it made.
- * A request may change thousands of topics in one entry; what is slow is only the sync.
+ * Changes are judged against the applied state, one request at a time: the next waits until the one
+ * before is applied. So an entry in the log always takes effect, and two clients that make one
+ * topic at the same moment both find it made. A request may change thousands of topics in one
+ * entry; what is slow is only the sync.
  *
  *  I1  At most one change is in flight; partition ids are given from the applied next_partition_id.
  */
@@ -18,7 +19,8 @@
 
 #define TOPICS_PER_REQUEST_MAX 100000u
 #define PARTITIONS_PER_REQUEST_MAX 100000u
-/* A partition takes at least so many bytes of an answer: two for itself, and two each for its id and its shard. */
+/* A partition takes at least so many bytes of an answer: two for itself, and two each for its id
+ * and its shard. */
 #define PARTITION_ANSWER_BYTES_MIN 6u
 
 struct change {
@@ -29,7 +31,7 @@ struct change {
         void *message;           /* as its type says; message_free() */
         enum drmq_error *errors; /* per topic that is named */
         size_t n_errors;
-        uint64_t *dropped;       /* partitions of deleted topics; mem_free() */
+        uint64_t *dropped; /* partitions of deleted topics; mem_free() */
         size_t n_dropped;
         size_t n_dropped_allocated;
 };
@@ -91,10 +93,13 @@ static int metadata_init(struct metadata *m, size_t n_topics, size_t n_partition
                 .partition_pointers = new (Drmq__Proto__Partition *, n_partitions + 1),
                 .errors = new (Drmq__Proto__Error, n_topics + 1),
         };
-        return m->topics && m->topic_pointers && m->partitions && m->partition_pointers && m->errors ? 0 : -ENOMEM;
+        return m->topics && m->topic_pointers && m->partitions && m->partition_pointers && m->errors
+                       ? 0
+                       : -ENOMEM;
 }
 
-static void metadata_add(struct metadata *m, const struct broker *b, const char *name, const struct topic *t) {
+static void
+metadata_add(struct metadata *m, const struct broker *b, const char *name, const struct topic *t) {
         Drmq__Proto__Topic *answer = m->topics + m->n_topics;
         enum drmq_error code;
 
@@ -102,7 +107,7 @@ static void metadata_add(struct metadata *m, const struct broker *b, const char 
         answer->name = (char *) name;
         m->topic_pointers[m->n_topics++] = answer;
         if (!t) {
-                code = !topic_name_is_valid(name)                             ? DRMQ_ERROR_INVALID_NAME
+                code = !topic_name_is_valid(name)                        ? DRMQ_ERROR_INVALID_NAME
                        : !shard_knows_its_end(b->shards[SHARD_METADATA]) ? DRMQ_ERROR_DAMAGED
                                                                          : DRMQ_ERROR_UNKNOWN_TOPIC;
                 answer->error = m->errors + m->n_errors++;
@@ -138,7 +143,8 @@ static void metadata_answer(struct request *r, const Drmq__Proto__MetadataReques
                         n_partitions += t ? t->n_partitions : 0;
                 }
         if (n_partitions > FRAME_HEADER_BYTES_MAX / PARTITION_ANSWER_BYTES_MIN) {
-                request_fail(r, DRMQ_ERROR_TOO_LARGE, "The answer would be too large"); /* before it takes memory */
+                /* before it takes memory */
+                request_fail(r, DRMQ_ERROR_TOO_LARGE, "The answer would be too large");
                 return;
         }
         if (metadata_init(&m, n_topics, n_partitions) < 0) {
@@ -174,10 +180,8 @@ static uint32_t partitions_asked(const struct broker *b, uint32_t n) {
         return n == 0 ? b->default_partitions : n;
 }
 
-static enum drmq_error judge_create(const struct state *state,
-                                    const char *name,
-                                    uint32_t n_partitions,
-                                    bool if_missing) {
+static enum drmq_error
+judge_create(const struct state *state, const char *name, uint32_t n_partitions, bool if_missing) {
         if (!topic_name_is_valid(name))
                 return DRMQ_ERROR_INVALID_NAME;
         if (n_partitions == 0 || n_partitions > PARTITIONS_PER_TOPIC_MAX)
@@ -192,7 +196,8 @@ static void write_op(struct byte_writer *w, enum admin_op op, const char *name) 
         byte_writer_string(w, name);
 }
 
-static void write_create(struct byte_writer *w, const char *name, uint32_t n_partitions, uint64_t *next_id) {
+static void
+write_create(struct byte_writer *w, const char *name, uint32_t n_partitions, uint64_t *next_id) {
         write_op(w, ADMIN_TOPIC_CREATE, name);
         byte_writer_uleb(w, n_partitions);
         byte_writer_uleb(w, *next_id);
@@ -287,7 +292,11 @@ static void change_delete(struct change *c, struct byte_writer *w) {
 
 /* Answers */
 
-static void fill_result(struct change *c, size_t i, const char *name, Drmq__Proto__TopicResult *result, Drmq__Proto__Error *e) {
+static void fill_result(struct change *c,
+                        size_t i,
+                        const char *name,
+                        Drmq__Proto__TopicResult *result,
+                        Drmq__Proto__Error *e) {
         drmq__proto__topic_result__init(result);
         result->name = (char *) name;
         if (c->errors[i] != DRMQ_ERROR_NONE) {
@@ -297,8 +306,10 @@ static void fill_result(struct change *c, size_t i, const char *name, Drmq__Prot
 }
 
 static void answer_results(struct change *c) {
-        _cleanup_(mem_freep) Drmq__Proto__TopicResult *results = new (Drmq__Proto__TopicResult, c->n_errors + 1);
-        _cleanup_(mem_freep) Drmq__Proto__TopicResult **pointers = new (Drmq__Proto__TopicResult *, c->n_errors + 1);
+        _cleanup_(mem_freep) Drmq__Proto__TopicResult *results =
+                new (Drmq__Proto__TopicResult, c->n_errors + 1);
+        _cleanup_(mem_freep) Drmq__Proto__TopicResult **pointers =
+                new (Drmq__Proto__TopicResult *, c->n_errors + 1);
         _cleanup_(mem_freep) Drmq__Proto__Error *errors = new (Drmq__Proto__Error, c->n_errors + 1);
         struct request *r = TAKE_PTR(c->request);
 
@@ -308,9 +319,10 @@ static void answer_results(struct change *c) {
         }
 
         for (size_t i = 0; i < c->n_errors; i++) {
-                const char *name = r->type == FRAME_TOPIC_CREATE ?
-                        ((Drmq__Proto__TopicCreateRequest *) c->message)->topic[i]->name :
-                        ((Drmq__Proto__TopicDeleteRequest *) c->message)->name[i];
+                const char *name =
+                        r->type == FRAME_TOPIC_CREATE
+                                ? ((Drmq__Proto__TopicCreateRequest *) c->message)->topic[i]->name
+                                : ((Drmq__Proto__TopicDeleteRequest *) c->message)->name[i];
 
                 fill_result(c, i, name, results + i, errors + i);
                 pointers[i] = results + i;
@@ -343,9 +355,9 @@ static void answer_alter(struct change *c) {
                              "Cannot give topic \"%.249s\" %" PRIu32 " partitions: %s",
                              q->name,
                              q->partitions,
-                             c->errors[0] == DRMQ_ERROR_INVALID_ARGUMENT ?
-                                     "their number can only grow, up to 10000" :
-                                     drmq_error_text(c->errors[0]));
+                             c->errors[0] == DRMQ_ERROR_INVALID_ARGUMENT
+                                     ? "their number can only grow, up to 10000"
+                                     : drmq_error_text(c->errors[0]));
 }
 
 /* @error: why nothing of it is in the log. */
@@ -356,7 +368,10 @@ static void change_answer(struct change *c, int error) {
                 return;
         if (error < 0) {
                 code = drmq_error_from_errno(error);
-                request_fail(TAKE_PTR(c->request), code, "Topics were not changed: %s", drmq_error_text(code));
+                request_fail(TAKE_PTR(c->request),
+                             code,
+                             "Topics were not changed: %s",
+                             drmq_error_text(code));
                 return;
         }
 
@@ -374,8 +389,8 @@ static void change_answer(struct change *c, int error) {
 
 /* One after the other */
 
-/* A topic that is gone takes its partitions with it, on their shard. Where that cannot be proposed now the next start does
- * it (topics_reconcile()). */
+/* A topic that is gone takes its partitions with it, on their shard. Where that cannot be proposed
+ * now the next start does it (topics_reconcile()). */
 static int drop_partitions(struct broker *b, const uint64_t *ids, size_t n) {
         _cleanup_(proposal_freep) struct proposal *p = NULL;
         struct shard *s = b->shards[SHARD_DATA];
@@ -427,7 +442,8 @@ int topics_reconcile(struct broker *b) {
         MAP_FOREACH(&data->positions, i) {
                 uint64_t id = CONTAINER_OF(i, struct position, by_key)->partition_id;
 
-                if (state_topic_partition(metadata, id) || state_partition(data, id) || (n > 0 && ids[n - 1] == id))
+                if (state_topic_partition(metadata, id) || state_partition(data, id) ||
+                    (n > 0 && ids[n - 1] == id))
                         continue;
                 if (!grow(ids, n_allocated, n + 1))
                         return -ENOMEM;
@@ -527,14 +543,18 @@ static void change_begin(struct request *r, void *message, size_t n_topics, char
         }
         if (n_topics == 0 || n_topics > TOPICS_PER_REQUEST_MAX) {
                 message_free(message);
-                request_fail(r, DRMQ_ERROR_TOO_LARGE, "A request may name 1 to %u topics", TOPICS_PER_REQUEST_MAX);
+                request_fail(r,
+                             DRMQ_ERROR_TOO_LARGE,
+                             "A request may name 1 to %u topics",
+                             TOPICS_PER_REQUEST_MAX);
                 return;
         }
 
         k = names ? names_repeat(names, n_topics) : 0;
         if (k > 0) {
                 message_free(message);
-                request_fail(r, DRMQ_ERROR_INVALID_ARGUMENT, "A topic is named twice in one request");
+                request_fail(
+                        r, DRMQ_ERROR_INVALID_ARGUMENT, "A topic is named twice in one request");
                 return;
         }
 
@@ -563,14 +583,16 @@ void handle_metadata(struct request *r) {
         const struct state *state = r->broker->shards[SHARD_METADATA]->state;
         bool is_missing = false;
 
-        if (message_unpack(&drmq__proto__metadata_request__descriptor, r->frame.header, (void **) &q) < 0) {
+        if (message_unpack(&drmq__proto__metadata_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The metadata request is malformed");
                 return;
         }
 
         for (size_t i = 0; i < q->n_topic; i++)
                 is_missing = is_missing ||
-                        (topic_name_is_valid(q->topic[i]) && !state_topic(state, q->topic[i]));
+                             (topic_name_is_valid(q->topic[i]) && !state_topic(state, q->topic[i]));
         if (q->create && is_missing && r->broker->auto_create) {
                 char *const *names = q->topic;
                 size_t n = q->n_topic;
@@ -585,7 +607,9 @@ void handle_topic_create(struct request *r) {
         _cleanup_(mem_freep) char **names = NULL;
         size_t n;
 
-        if (message_unpack(&drmq__proto__topic_create_request__descriptor, r->frame.header, (void **) &q) < 0) {
+        if (message_unpack(&drmq__proto__topic_create_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The request is malformed");
                 return;
         }
@@ -604,7 +628,9 @@ void handle_topic_create(struct request *r) {
 void handle_topic_alter(struct request *r) {
         _cleanup_(message_freep) Drmq__Proto__TopicAlterRequest *q = NULL;
 
-        if (message_unpack(&drmq__proto__topic_alter_request__descriptor, r->frame.header, (void **) &q) < 0) {
+        if (message_unpack(&drmq__proto__topic_alter_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The request is malformed");
                 return;
         }
@@ -617,7 +643,9 @@ void handle_topic_delete(struct request *r) {
         char *const *names;
         size_t n;
 
-        if (message_unpack(&drmq__proto__topic_delete_request__descriptor, r->frame.header, (void **) &q) < 0) {
+        if (message_unpack(&drmq__proto__topic_delete_request__descriptor,
+                           r->frame.header,
+                           (void **) &q) < 0) {
                 request_fail(r, DRMQ_ERROR_MALFORMED, "The request is malformed");
                 return;
         }

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The inside of libdrmq's public face, for the files of this folder only: a client is an event loop of its own, a struct
- * io on it, and one session. Blocking calls run that loop until what they wait for has come.
+ * The inside of libdrmq's public face, for the files of this folder only: a client is an event loop
+ * of its own, a struct io on it, and one session. Blocking calls run that loop until what they wait
+ * for has come.
  */
 
 #include <stdatomic.h>
@@ -39,12 +40,14 @@ void client_say(drmq_client *c, const char *format, ...) _printf_(2, 3);
 
 /* When a call that begins now has to end. */
 usec_t client_deadline(const drmq_client *c);
-/* Lets the loop wait for, and handle, something once, but not past @deadline_usec. Return: 0; -ETIMEDOUT it has passed;
- * -ECANCELED interrupted; another error of the loop. The last two have been said. */
+/* Lets the loop wait for, and handle, something once, but not past @deadline_usec. Return: 0;
+ * -ETIMEDOUT it has passed; -ECANCELED interrupted; another error of the loop. The last two have
+ * been said. */
 int client_run(drmq_client *c, usec_t deadline_usec);
 /* Lets the loop handle what is at hand. Return: 0; what client_run() returns but -ETIMEDOUT. */
 int client_poll(drmq_client *c);
-/* Why a call did not end in time: no connection, or no answer. Says it. Return: a negative errno. */
+/* Why a call did not end in time: no connection, or no answer. Says it. Return: a negative
+ * errno. */
 int client_timed_out(drmq_client *c, const char *what);
 
 /* Memory of what a call hands out: until client_forget(). NULL: none. */
@@ -54,8 +57,8 @@ void client_forget(drmq_client *c);
 
 /**
  * client_call() - a call, made and waited for
- * @on_answer: its answer, borrowed until return; also one that came with an error (@r < 0). Gives the result of the call.
- *             NULL: that is @r
+ * @on_answer: its answer, borrowed until return; also one that came with an error (@r < 0). Gives
+ *             the result of the call. NULL: that is @r
  *
  * Return: what @on_answer returns; else a negative errno, said.
  */

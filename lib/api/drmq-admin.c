@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Administration: topics, offsets, status. Each function is a call or two, whose answers become structs of drmq.h. */
+/* Administration: topics, offsets, status. Each function is a call or two, whose answers become
+ * structs of drmq.h. */
 
 #include <inttypes.h>
 

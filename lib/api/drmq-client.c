@@ -3,7 +3,8 @@
 /*
  * Clients: where the brokers are, the loop behind blocking calls, interruption.
  *
- * I1: drmq_client_interrupt() touches is_interrupted and wake_fd and nothing else, so a signal handler may call it.
+ * I1: drmq_client_interrupt() touches is_interrupted and wake_fd and nothing else, so a signal
+ * handler may call it.
  */
 
 #include <dirent.h>

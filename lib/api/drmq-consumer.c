@@ -208,7 +208,8 @@ static int consumer_check_session(drmq_consumer *k) {
         return session_describe(c->session, c->text, sizeof(c->text));
 }
 
-/* Waits for something to happen, but not past @deadline_usec nor the client's time limit without a connection. */
+/* Waits for something to happen, but not past @deadline_usec nor the client's time limit without a
+ * connection. */
 static int consumer_wait(drmq_consumer *k, usec_t deadline_usec) {
         drmq_client *c = k->client;
         usec_t limit = deadline_usec;
@@ -240,7 +241,8 @@ _public_ int drmq_consumer_poll(drmq_consumer *k, size_t n_max, uint64_t timeout
         for (;;) {
                 n = consumer_take(k->consumer, n_max);
                 if (n > 0) {
-                        /* A batch was used up: answers may have come that make room for the next request. */
+                        /* A batch was used up: answers may have come that make room for the next
+                         * request. */
                         if (consumer_has_released(k->consumer))
                                 (void) client_poll(
                                         k->client); /* an interruption shows in the next call */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Producers: client/producer.h, blocking. What a message costs is decided in drmq_producer_send(): no system call, no
- * allocation, and the loop is looked after once a clock tick, or when a batch was sealed.
+ * Producers: client/producer.h, blocking. What a message costs is decided in drmq_producer_send():
+ * no system call, no allocation, and the loop is looked after once a clock tick, or when a batch
+ * was sealed.
  */
 
 #include <inttypes.h>
@@ -292,7 +293,8 @@ static int producer_take_headers(drmq_producer *p, const struct drmq_outgoing *m
         return 0;
 }
 
-/* Sees to answers and what has lingered, where it is time. @is_due: a batch was sealed, or the clock has ticked. */
+/* Sees to answers and what has lingered, where it is time. @is_due: a batch was sealed, or the
+ * clock has ticked. */
 static int producer_look_after(drmq_producer *p, bool is_due) {
         usec_t now;
 
@@ -343,7 +345,8 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
                         return r;
         }
 
-        /* Some milliseconds' precision is what a timestamp has anyway, and it is much cheaper than the exact clock. */
+        /* Some milliseconds' precision is what a timestamp has anyway, and it is much cheaper than
+         * the exact clock. */
         (void) clock_gettime(CLOCK_REALTIME_COARSE, &now);
         is_tick = now.tv_nsec != p->tick.tv_nsec || now.tv_sec != p->tick.tv_sec;
         if (is_tick) {

@@ -2,15 +2,16 @@
 #pragma once
 
 /*
- * All memory of DRMQ's own comes from here, so that it can be counted and so that a test can make the n-th
- * request fail (tests/lib/test.h, FAULT_SWEEP). Every result may be NULL and is checked.
+ * All memory of DRMQ's own comes from here, so that it can be counted and so that a test can make
+ * the n-th request fail (tests/lib/test.h, FAULT_SWEEP). Every result may be NULL and is checked.
  *
  * Safe from any thread.
  */
 
 #include "base/macro.h"
 
-/* Returns new memory, uninitialised (mem_alloc) or zeroed (mem_alloc0); free with mem_free(). NULL: no memory. */
+/* Returns new memory, uninitialised (mem_alloc) or zeroed (mem_alloc0); free with mem_free(). NULL:
+ * no memory. */
 void *mem_alloc(size_t n_bytes);
 void *mem_alloc0(size_t n_bytes);
 /* As realloc(): takes @p on success; after NULL it is still the caller's. */
@@ -18,15 +19,16 @@ void *mem_realloc(void *p, size_t n_bytes);
 /* Takes NULL. Returns NULL, so that `p = mem_free(p)` forgets it. */
 void *mem_free(void *p);
 
-/* Return new copies, or NULL: of a string, of its first @n bytes at most (a NUL is added), of @n_bytes bytes. */
+/* Return new copies, or NULL: of a string, of its first @n bytes at most (a NUL is added), of
+ * @n_bytes bytes. */
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n);
 void *mem_dup(const void *p, size_t n_bytes);
 /* Returns a new string, or NULL. */
 char *mem_asprintf(const char *format, ...) _printf_(1, 2);
 
-/* Bytes handed out and not yet freed, by the allocator's own measure (malloc_usable_size(3): what was asked for and
- * what rounding added). */
+/* Bytes handed out and not yet freed, by the allocator's own measure (malloc_usable_size(3): what
+ * was asked for and what rounding added). */
 size_t mem_bytes(void);
 
 /**
@@ -46,7 +48,8 @@ bool mem_fail_at(uint64_t n);
  *
  * At least doubles, so that appending one by one costs linear time.
  *
- * Return: the array; NULL where there is no memory or the size overflows: @p is still the caller's, nothing changed.
+ * Return: the array; NULL where there is no memory or the size overflows: @p is still the caller's,
+ * nothing changed.
  */
 void *mem_grow(void *p, size_t *n_allocated, size_t n_needed, size_t element_size);
 
@@ -66,15 +69,16 @@ static inline _unused_ void mem_freep(void *p) {
         mem_free(*(void **) p);
 }
 
-/* new(struct x, n): n uninitialised elements; new0: zeroed. NULL on overflow of n * size or no memory. */
+/* new(struct x, n): n uninitialised elements; new0: zeroed. NULL on overflow of n * size or no
+ * memory. */
 /* The tool takes `new` for that of C++. */
 /* clang-format off */
 #define new(type, n) ((type *) mem_alloc_array((n), sizeof(type)))
 #define new0(type, n) ((type *) mem_alloc0_array((n), sizeof(type)))
 /* clang-format on */
 
-/* grow(array, n_allocated, n_needed): makes room for n_needed elements, doubling; true on success, else nothing
- * changed. */
+/* grow(array, n_allocated, n_needed): makes room for n_needed elements, doubling; true on success,
+ * else nothing changed. */
 #define grow(array, n_allocated, n_needed)                                                         \
         ({                                                                                         \
                 size_t _n_needed = (n_needed);                                                     \

@@ -4,7 +4,8 @@
  * A limit in bytes.
  *
  * I1: used_bytes is what was charged and not released.
- * I2: budget_charge() leaves used_bytes at or below limit_bytes, except for one charge on an empty budget.
+ * I2: budget_charge() leaves used_bytes at or below limit_bytes, except for one charge on an empty
+ * budget.
  */
 
 #include "base/budget.h"

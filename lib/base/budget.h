@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A limit in bytes with a high and a low mark: what "every queue is bounded" is made of. Charge first, then
- * allocate. Past the limit the owner stops reading from who asks (back-pressure) until budget_is_low() again.
+ * A limit in bytes with a high and a low mark: what "every queue is bounded" is made of. Charge
+ * first, then allocate. Past the limit the owner stops reading from who asks (back-pressure) until
+ * budget_is_low() again.
  */
 
 #include "base/macro.h"
@@ -17,8 +18,8 @@ struct budget {
 
 /* @limit_bytes > 0, @low_bytes <= @limit_bytes. */
 void budget_init(struct budget *b, size_t limit_bytes, size_t low_bytes);
-/* Return: 0; -EAGAIN past the limit, nothing charged: try again when something was released. One charge is always let
- * in when nothing is used, so that no request can be too large for ever. */
+/* Return: 0; -EAGAIN past the limit, nothing charged: try again when something was released. One
+ * charge is always let in when nothing is used, so that no request can be too large for ever. */
 int budget_charge(struct budget *b, size_t n_bytes);
 /* Charges without asking: for what is already there. */
 void budget_charge_forced(struct budget *b, size_t n_bytes);

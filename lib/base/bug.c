@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The switch of the planted bugs; the only global variable that the core can see, and not in a release. */
+/* The switch of the planted bugs; the only global variable that the core can see, and not in a
+ * release. */
 #include "base/bug.h"
 
-static const char *const bug_names[_BUG_MAX] = {
-        [BUG_NONE] = "none",
+static const char *const bug_names[_BUG_MAX] = { [BUG_NONE] = "none",
 #define BUG_NAME(id, name) [BUG_##id] = name,
-        BUG_TABLE(BUG_NAME)
+                                                 BUG_TABLE(BUG_NAME)
 #undef BUG_NAME
 };
 

@@ -2,28 +2,29 @@
 #pragma once
 
 /*
- * Bugs planted on purpose, so that we know the alarm works. Each stands in its natural place as BUG(NAME): it
- * removes one call or changes one condition. In a release BUG() is the constant false and nothing of it is left;
- * only objects built with -DDRMQ_PLANTED_BUGS (build/planted/: the simulator and a daemon for the crash tests) can
- * switch one on, by name, with bug_plant(), one at a time.
+ * Bugs planted on purpose, so that we know the alarm works. Each stands in its natural place as
+ * BUG(NAME): it removes one call or changes one condition. In a release BUG() is the constant false
+ * and nothing of it is left; only objects built with -DDRMQ_PLANTED_BUGS (build/planted/: the
+ * simulator and a daemon for the crash tests) can switch one on, by name, with bug_plant(), one at
+ * a time.
  */
 
 #include "base/macro.h"
 
 #define BUG_TABLE(X)                                                                               \
-        X(SKIP_FSYNC, "skip-fsync")                     /* a group write is not synced */           \
-        X(ACK_BEFORE_FSYNC, "ack-before-fsync")         /* durable is reported before the sync */   \
-        X(SKIP_ZEROING, "skip-zeroing")                 /* nothing is zeroed behind a cut */        \
-        X(TRUST_LENGTH, "trust-length")                 /* a group's length is used before its checksum */ \
-        X(ONE_HARDSTATE, "one-hardstate")               /* the second copy is not written */        \
-        X(FORGET_PRODUCERS, "forget-producers")         /* a checkpoint leaves producers out */
+        X(SKIP_FSYNC, "skip-fsync")             /* a group write is not synced */                  \
+        X(ACK_BEFORE_FSYNC, "ack-before-fsync") /* durable is reported before the sync */          \
+        X(SKIP_ZEROING, "skip-zeroing")         /* nothing is zeroed behind a cut */               \
+        X(TRUST_LENGTH, "trust-length")         /* a group's length is used before its checksum */ \
+        X(ONE_HARDSTATE, "one-hardstate")       /* the second copy is not written */               \
+        X(FORGET_PRODUCERS, "forget-producers") /* a checkpoint leaves producers out */
 
 enum bug {
         BUG_NONE,
 #define BUG_ENUM(id, name) BUG_##id,
         BUG_TABLE(BUG_ENUM)
 #undef BUG_ENUM
-        _BUG_MAX,
+                _BUG_MAX,
 };
 
 #ifdef DRMQ_PLANTED_BUGS

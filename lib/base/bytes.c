@@ -4,7 +4,8 @@
  * A reader and a writer that cannot leave their bounds.
  *
  * I1: p <= end, always; once .failed, neither p nor what is written moves.
- * I2: every number has one LEB128 form, the shortest: what was decoded and is encoded again is the same bytes.
+ * I2: every number has one LEB128 form, the shortest: what was decoded and is encoded again is the
+ * same bytes.
  */
 
 #include "base/bytes.h"

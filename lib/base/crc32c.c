@@ -3,11 +3,13 @@
 /*
  * CRC-32C, by the SSE4.2 instruction or by tables. Not for other polynomials.
  *
- * In the text below a checksum register is a polynomial over GF(2) of degree < 32 (bit 31 holds x^0: reflected), and
- * P is Castagnoli's. Bytes are worked into a register without the inversion at both ends; crc32c() adds that.
+ * In the text below a checksum register is a polynomial over GF(2) of degree < 32 (bit 31 holds
+ * x^0: reflected), and P is Castagnoli's. Bytes are worked into a register without the inversion at
+ * both ends; crc32c() adds that.
  *
- * I1: the register after bytes A and B is (register after A, moved past B: times x^(8|B|) mod P) xor (register of B
- *     alone, begun at 0). So several stretches can be worked at the same time and joined at the end.
+ * I1: the register after bytes A and B is (register after A, moved past B: times x^(8|B|) mod P)
+ *     xor (register of B alone, begun at 0). So several stretches can be worked at the same time
+ *     and joined at the end.
  * I2: both ways give the same for all input (tests/unit/test-crc32c.c).
  */
 
@@ -70,9 +72,10 @@ uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n) {
 #define _hardware_ __attribute__((target("sse4.2,pclmul")))
 
 /*
- * The instruction has a latency of three cycles and can begin every cycle: three stretches are worked in turn, and
- * joined by I1. To move a register past n bytes, the carry-less product with x^(8n-33) mod P is worked into an empty
- * register: reflection makes the product one x short, the instruction multiplies by x^32.
+ * The instruction has a latency of three cycles and can begin every cycle: three stretches are
+ * worked in turn, and joined by I1. To move a register past n bytes, the carry-less product with
+ * x^(8n-33) mod P is worked into an empty register: reflection makes the product one x short, the
+ * instruction multiplies by x^32.
  *
  * Long stretches spread the cost of joining, short ones serve what is left, and small batches.
  */

@@ -127,8 +127,9 @@ char *format_time_ms(char dest[static FORMAT_MAX], int64_t ms) {
                 days--;
         }
 
-        /* The Gregorian calendar repeats every 400 years, an era of 146097 days. A counted year begins in March, so
-         * that the day that some years have more is its last one; 719468 days lie between 0000-03-01 and 1970. */
+        /* The Gregorian calendar repeats every 400 years, an era of 146097 days. A counted year
+         * begins in March, so that the day that some years have more is its last one; 719468 days
+         * lie between 0000-03-01 and 1970. */
         days += 719468;
         era = (days >= 0 ? days : days - 146096) / 146097;
         day_of_era = (unsigned) (days - era * 146097);

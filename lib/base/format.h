@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Values as a person reads them; parse.h reads them back. The first four write into the caller's array, end in NUL,
- * and return it. */
+/* Values as a person reads them; parse.h reads them back. The first four write into the caller's
+ * array, end in NUL, and return it. */
 
 #include "base/macro.h"
 #include "base/time.h"
@@ -22,8 +22,9 @@ char *format_id128(char dest[static FORMAT_MAX], const uint8_t id[static 16]);
 struct address;
 char *format_address(const struct address *a);
 
-/* Base64 (RFC 4648 section 4, with padding, no line breaks). Returns a new string; NULL: no memory. */
+/* Base64 (RFC 4648 section 4, with padding, no line breaks). Returns a new string; NULL: no
+ * memory. */
 char *base64_encode(const void *p, size_t n);
-/* @n characters at @s. Returns new bytes (a NUL follows them). -EINVAL on any foreign character, on missing padding,
- * and where the last character has bits that say nothing; -ENOMEM. */
+/* @n characters at @s. Returns new bytes (a NUL follows them). -EINVAL on any foreign character, on
+ * missing padding, and where the last character has bits that say nothing; -ENOMEM. */
 int base64_decode(const char *s, size_t n, uint8_t **ret, size_t *ret_n);

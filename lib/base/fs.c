@@ -26,11 +26,14 @@ int fd_close(int fd) {
 
 int fd_hold_standard(void) {
         /* What a stream is not for: reading stdin and writing stdout are refused. */
-        static const int flags[] = { [STDIN_FILENO] = O_WRONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_WRONLY };
+        static const int flags[] = {
+                [STDIN_FILENO] = O_WRONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_WRONLY
+        };
 
         for (int fd = 0; fd < (int) ELEMENTSOF(flags); fd++)
                 if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", flags[fd]) < 0)
-                        return -errno; /* the lowest free number is taken: @fd, for those below it are */
+                        /* the lowest free number is taken: @fd, for those below it are */
+                        return -errno;
 
         return 0;
 }
@@ -120,7 +123,8 @@ int fs_read_file(const char *path, size_t max, char **ret, size_t *ret_n) {
         if (fd < 0)
                 return -errno;
 
-        /* The size is a hint only: files of /proc have none. A byte more than @max shows that there is more. */
+        /* The size is a hint only: files of /proc have none. A byte more than @max shows that there
+         * is more. */
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (S_ISREG(st.st_mode) && (uint64_t) st.st_size > max)

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A binary heap of deadlines. Equal deadlines come out in the order in which they went in, so that a run does
- * not depend on the heap's inner order. The heap borrows its nodes, which callers embed; a node that is zeroed is in
- * no heap.
+ * A binary heap of deadlines. Equal deadlines come out in the order in which they went in, so that
+ * a run does not depend on the heap's inner order. The heap borrows its nodes, which callers embed;
+ * a node that is zeroed is in no heap.
  */
 
 #include "base/macro.h"

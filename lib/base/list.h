@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * An intrusive, circular, doubly linked list. A head and an unlinked node point to themselves. Nothing is allocated;
- * the list borrows its nodes.
+ * An intrusive, circular, doubly linked list. A head and an unlinked node point to themselves.
+ * Nothing is allocated; the list borrows its nodes.
  *
  *     struct waiter { struct list in_queue; … };
  *     LIST_FOREACH(&queue, w, struct waiter, in_queue)
@@ -58,7 +58,8 @@ static inline void list_remove(struct list *node) {
                 _popped;                                                                           \
         })
 
-/* The node inside an element. Not &i->member: at the end of a walk there is no element around the head. */
+/* The node inside an element. Not &i->member: at the end of a walk there is no element around the
+ * head. */
 #define _list_node(i, type, member)                                                                \
         ((struct list *) (void *) ((char *) (i) + offsetof(type, member)))
 

@@ -3,8 +3,8 @@
 /*
  * Log records, to stderr or to the program's sink.
  *
- * I1: a record is one write(2), so that lines of threads and of processes that share a terminal do not mix.
- * I2: nothing here allocates: "Out of memory" can be said.
+ * I1: a record is one write(2), so that lines of threads and of processes that share a terminal do
+ * not mix. I2: nothing here allocates: "Out of memory" can be said.
  */
 
 #include "base/logging.h"
@@ -17,7 +17,8 @@
 
 #include "base/fs.h"
 
-/* What a program is by name, to whom and how much it talks: the one thing here that is per process. */
+/* What a program is by name, to whom and how much it talks: the one thing here that is per
+ * process. */
 static struct {
         const char *name;
         int max_level;

@@ -2,25 +2,25 @@
 #pragma once
 
 /*
- * What programs tell people. Library code logs at debug at most: it returns errors. Levels are syslog's (LOG_ERR …
- * LOG_DEBUG, <syslog.h>).
+ * What programs tell people. Library code logs at debug at most: it returns errors. Levels are
+ * syslog's (LOG_ERR … LOG_DEBUG, <syslog.h>).
  *
- * Without a sink (lib/loop/journal.h has one) a line goes to stderr: "drmqd: text" on a terminal, "<3>text" when
- * stderr is the journal (sd-daemon(3)). Control characters in the text, which may come from a stranger, become spaces,
- * so that one record is one line.
+ * Without a sink (lib/loop/journal.h has one) a line goes to stderr: "drmqd: text" on a terminal,
+ * "<3>text" when stderr is the journal (sd-daemon(3)). Control characters in the text, which may
+ * come from a stranger, become spaces, so that one record is one line.
  *
  * %m is the error that the call names, as in systemd. errno is left alone.
  *
- * log_setup() and log_set_sink() are called before there are threads; the rest is safe from any thread, as far as the
- * sink is.
+ * log_setup() and log_set_sink() are called before there are threads; the rest is safe from any
+ * thread, as far as the sink is.
  */
 
 #include <syslog.h>
 
 #include "base/macro.h"
 
-/* One event: a sentence without a full stop, and for an event of note its MESSAGE_ID (base/messages.h) and fields
- * "DRMQ_SHARD=1" (NULL-terminated). Borrows. */
+/* One event: a sentence without a full stop, and for an event of note its MESSAGE_ID
+ * (base/messages.h) and fields "DRMQ_SHARD=1" (NULL-terminated). Borrows. */
 struct log_record {
         int level;
         const char *message_id;    /* NULL: none */
@@ -33,9 +33,10 @@ typedef void (*log_sink_t)(const struct log_record *record, void *userdata);
 /* Longer texts are cut. */
 #define LOG_TEXT_MAX 4096u
 
-/* Called once, at the top of main(), before anything is opened: standard streams that are closed are held
- * (fd_hold_standard()), so that no line ends in a file or socket. @name prefixes lines on a terminal (borrows, for ever); records of a level above
- * @max_level are dropped. Before this call nothing is prefixed, and the level is LOG_INFO. */
+/* Called once, at the top of main(), before anything is opened: standard streams that are closed
+ * are held (fd_hold_standard()), so that no line ends in a file or socket. @name prefixes lines on
+ * a terminal (borrows, for ever); records of a level above @max_level are dropped. Before this call
+ * nothing is prefixed, and the level is LOG_INFO. */
 void log_setup(const char *name, int max_level);
 /* NULL: stderr again. @userdata is borrowed until then. */
 void log_set_sink(log_sink_t sink, void *userdata);

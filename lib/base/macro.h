@@ -4,8 +4,9 @@
 /*
  * The small words the rest of the code is written in. Nothing here allocates or can fail.
  *
- * assert() is for bugs and stays on in releases (NDEBUG is never set); assert_return() guards the public
- * border; what came from a socket, a file or a person is checked and refused, never asserted.
+ * assert() is for bugs and stays on in releases (NDEBUG is never set); assert_return() guards the
+ * public border; what came from a socket, a file or a person is checked and refused, never
+ * asserted.
  */
 
 #include <assert.h>
@@ -23,7 +24,8 @@
 #define _pure_ __attribute__((pure))
 #define _noreturn_ __attribute__((noreturn))
 
-/* Defines f##p(), the form that _cleanup_() calls: frees what the variable holds when it goes out of scope. */
+/* Defines f##p(), the form that _cleanup_() calls: frees what the variable holds when it goes out
+ * of scope. */
 #define DEFINE_CLEANUP(type, f)                                                                    \
         static inline _unused_ void f##p(type *p) {                                                \
                 if (*p)                                                                            \

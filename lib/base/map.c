@@ -6,7 +6,8 @@
  * I1: a walk in order meets the keys in ascending order, each once.
  * I2: balance = height of the right subtree - height of the left one, and is -1, 0 or 1.
  *
- * Source: G. M. Adelson-Velsky, E. M. Landis, "An algorithm for the organization of information", 1962.
+ * Source: G. M. Adelson-Velsky, E. M. Landis, "An algorithm for the organization of information",
+ * 1962.
  */
 
 #include "base/map.h"
@@ -60,7 +61,8 @@ static struct map_node *rebalance(struct map *m, struct map_node *n) {
                 child = n->right;
                 if (child->balance >= 0) {
                         rotate_left(m, n);
-                        /* a child in balance happens in removals only: the height stays, and both lean */
+                        /* a child in balance happens in removals only: the height stays, and both
+                         * lean */
                         n->balance = child->balance == 0 ? 1 : 0;
                         child->balance = child->balance == 0 ? -1 : 0;
                         return child;
@@ -122,7 +124,8 @@ int map_insert(struct map *m,
         *place = node;
         m->n_nodes++;
 
-        /* The subtree at @node is higher by one than what was there: tell those above, until one of them is not. */
+        /* The subtree at @node is higher by one than what was there: tell those above, until one of
+         * them is not. */
         for (; parent; node = parent, parent = parent->parent) {
                 parent->balance += node == parent->right ? 1 : -1;
                 if (parent->balance == 0)
@@ -175,7 +178,8 @@ void map_remove(struct map *m, struct map_node *node) {
         m->n_nodes--;
         *node = (struct map_node){ 0 };
 
-        /* One side of @parent is lower by one: tell those above, until one of them is as high as before. */
+        /* One side of @parent is lower by one: tell those above, until one of them is as high as
+         * before. */
         while (parent) {
                 struct map_node *n = parent;
 

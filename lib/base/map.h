@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * An ordered, intrusive map (balanced tree). Its order is a promise: what is written to disk or to a peer by
- * walking a map is the same on every replica. No allocation, no hash, no dependence on addresses.
+ * An ordered, intrusive map (balanced tree). Its order is a promise: what is written to disk or to
+ * a peer by walking a map is the same on every replica. No allocation, no hash, no dependence on
+ * addresses.
  *
  *     static int topic_compare(const void *key, const struct map_node *n) {
  *             return strcmp(key, CONTAINER_OF(n, struct topic, by_name)->name);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The MESSAGE_ID of each event of note: random, made once with `systemd-id128 new`, and never used for anything else.
- * `journalctl MESSAGE_ID=…` finds all of a kind.
+ * The MESSAGE_ID of each event of note: random, made once with `systemd-id128 new`, and never used
+ * for anything else. `journalctl MESSAGE_ID=…` finds all of a kind.
  */
 
 /* The life of a node. */
@@ -11,9 +11,10 @@
 #define DRMQ_MESSAGE_STOPPING "da6e4d23bab54af7bc4dd499953e81dc"
 #define DRMQ_MESSAGE_LEADER_ELECTED "6d06be605f9846b1bec4533f514fe496"
 
-/* The log on disk: an unfinished write that was cut at a start; bytes that are bad; a sync, write or read that failed
- * and stops the process; a copy of the hard state that was renewed from the other one; a checkpoint that failed; a
- * folder that was never finished and is removed; a truncation that an earlier run began. */
+/* The log on disk: an unfinished write that was cut at a start; bytes that are bad; a sync, write
+ * or read that failed and stops the process; a copy of the hard state that was renewed from the
+ * other one; a checkpoint that failed; a folder that was never finished and is removed; a
+ * truncation that an earlier run began. */
 #define DRMQ_MESSAGE_RECOVERY_CUT "0994213e191e46ec888730faf9d6aeac"
 #define DRMQ_MESSAGE_CORRUPTION_FOUND "6952affd5e394a9ea69e05f4b356e2d1"
 #define DRMQ_MESSAGE_FATAL_DISK "bdd5bede70344896a77d7203228c0ac4"

@@ -30,7 +30,8 @@ static bool is_letter(char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Reads digits at *s and moves past them. -EINVAL without any; -ERANGE past 64 bits, the digits are passed then too. */
+/* Reads digits at *s and moves past them. -EINVAL without any; -ERANGE past 64 bits, the digits are
+ * passed then too. */
 static int read_digits(const char **s, uint64_t *ret) {
         bool too_large = false;
         uint64_t v = 0;
@@ -62,7 +63,8 @@ static int read_n_digits(const char **s, unsigned n, unsigned *ret) {
         return 0;
 }
 
-/* Digits, and maybe a point and digits: the fraction comes in billionths. *ret_has_fraction: a point was there. */
+/* Digits, and maybe a point and digits: the fraction comes in billionths. *ret_has_fraction: a
+ * point was there. */
 static int
 read_decimal(const char **s, uint64_t *ret, uint64_t *ret_billionths, bool *ret_has_fraction) {
         uint64_t v, fraction = 0, unit = FRACTION_UNITS / 10;
@@ -235,7 +237,8 @@ static const struct {
         { "weeks", 7 * USEC_PER_DAY },
 };
 
-/* Reads a unit's name at *s and moves past it. Return: its length in microseconds; 0: there is none. */
+/* Reads a unit's name at *s and moves past it. Return: its length in microseconds; 0: there is
+ * none. */
 static uint64_t read_unit(const char **s) {
         size_t n = 0;
 
@@ -297,8 +300,8 @@ int parse_duration(const char *s, usec_t *ret_usec) {
         return 0;
 }
 
-/* Days from 1970-01-01 to a date of the Gregorian calendar, years from 0. March begins the counted year, so that the
- * day that some years have more is its last one. */
+/* Days from 1970-01-01 to a date of the Gregorian calendar, years from 0. March begins the counted
+ * year, so that the day that some years have more is its last one. */
 static int64_t days_of_date(unsigned year, unsigned month, unsigned day) {
         int64_t y = (int64_t) year - (month <= 2);
         unsigned months_from_march = (month + 9) % 12;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The only generator of random numbers (xoshiro256**, seeded through splitmix64). Inside the core it is reached
- * through struct io, so that the same seed gives the same run.
+ * The only generator of random numbers (xoshiro256**, seeded through splitmix64). Inside the core
+ * it is reached through struct io, so that the same seed gives the same run.
  */
 
 #include "base/macro.h"

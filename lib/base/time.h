@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Durations and monotonic instants are usec_t; message timestamps are milliseconds since 1970 (int64_t, _ms). */
+/* Durations and monotonic instants are usec_t; message timestamps are milliseconds since 1970
+ * (int64_t, _ms). */
 
 #include "base/macro.h"
 
@@ -19,6 +20,7 @@ usec_t usec_add(usec_t a, usec_t b);
 /* a - b; 0 where b is later; USEC_INFINITY stays. */
 usec_t usec_sub(usec_t a, usec_t b);
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME. Not for code behind struct io, which asks io_now() and io_wall_ms(). */
+/* CLOCK_MONOTONIC and CLOCK_REALTIME. Not for code behind struct io, which asks io_now() and
+ * io_wall_ms(). */
 usec_t now_monotonic_usec(void);
 int64_t now_wall_ms(void);

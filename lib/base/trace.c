@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Makes a record of a format and hands it to the tracer. No global state: who listens is the caller's. */
+/* Makes a record of a format and hands it to the tracer. No global state: who listens is the
+ * caller's. */
 
 #include "base/trace.h"
 

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * How raft, log and core speak: they do not print, they emit records through a tracer that their owner passes in.
- * The daemon makes journal entries of them, the simulator and the raft scripts make text to compare; so what people
- * read is tested.
+ * How raft, log and core speak: they do not print, they emit records through a tracer that their
+ * owner passes in. The daemon makes journal entries of them, the simulator and the raft scripts
+ * make text to compare; so what people read is tested.
  */
 
 #include <syslog.h>
@@ -22,6 +22,7 @@ struct tracer {
         void *userdata;
 };
 
-/* @t may be NULL (says nothing). @level: of <syslog.h>. @message_id: base/messages.h, or NULL below LOG_NOTICE. */
+/* @t may be NULL (says nothing). @level: of <syslog.h>. @message_id: base/messages.h, or NULL below
+ * LOG_NOTICE. */
 void trace(const struct tracer *t, int level, const char *message_id, const char *format, ...)
         _printf_(4, 5);

@@ -2,33 +2,47 @@
 #pragma once
 
 /*
- * A record batch, byte by byte: Apache Kafka's RecordBatch, magic 2. Integers are big-endian. Batches pass through
- * DRMQ as they were made: what a producer packed is what lies on disk, what followers hold and what a consumer
- * checks; only the first 21 bytes are written to, once, by the leader (batch_assign()).
+ * A record batch, byte by byte: Apache Kafka's RecordBatch, magic 2. Integers are big-endian.
+ * Batches pass through DRMQ as they were made: what a producer packed is what lies on disk, what
+ * followers hold and what a consumer checks; only the first 21 bytes are written to, once, by the
+ * leader (batch_assign()).
  *
- *     offset size  field              meaning                                             who checks it
- *     0      8     base offset        0 from a producer; the leader assigns               view: >= 0
- *     8      4     length             bytes behind this field: size of the batch - 12     view: against what is there
- *     12     4     leader epoch       the leader's Raft term                              (entry's checksum)
+ *     offset size  field              meaning                                             who
+ *     checks it
+ *     0      8     base offset        0 from a producer; the leader assigns               view: >=
+ *     0
+ *     8      4     length             bytes behind this field: size of the batch - 12     view:
+ *     against what is there
+ *     12     4     leader epoch       the leader's Raft term                              (entry's
+ *     checksum)
  *     16     1     magic              2                                                   view
  *     17     4     crc                CRC-32C of bytes 21 to the end                      verify
- *     21     2     attributes         bits, below                                         verify_produced
- *     23     4     last offset delta  offset of the last record - base offset; a          view: >= 0; verify: >=
- *                                     cleaner keeps it, so gaps may follow                records - 1
- *     27     8     base timestamp     ms since 1970 of the first record, -1 if empty      iterator: no overflow
- *     35     8     max timestamp      ms; every record's, with BATCH_APPEND_TIME          verify_produced: >= base
- *     43     8     producer id        -1: not idempotent                                  verify_produced
- *     51     2     producer epoch     -1 with producer id -1                              verify_produced
- *     53     4     base sequence      of the first record, -1 with producer id -1         verify_produced
- *     57     4     records            how many                                            verify: >= 0, plausible
+ *     21     2     attributes         bits, below
+ *     verify_produced
+ *     23     4     last offset delta  offset of the last record - base offset; a          view: >=
+ *                                     0; verify: >=
+ *                                     cleaner keeps it, so gaps may follow                records -
+ *                                     1
+ *     27     8     base timestamp     ms since 1970 of the first record, -1 if empty      iterator:
+ *     no overflow
+ *     35     8     max timestamp      ms; every record's, with BATCH_APPEND_TIME
+ *     verify_produced: >= base
+ *     43     8     producer id        -1: not idempotent
+ *     verify_produced
+ *     51     2     producer epoch     -1 with producer id -1
+ *     verify_produced
+ *     53     4     base sequence      of the first record, -1 with producer id -1
+ *     verify_produced
+ *     57     4     records            how many                                            verify:
+ *     >= 0, plausible
  *     61     ..    the records        one after the other; one compressed blob, if        iterator
  *                                     there is a codec
  *
- * Bytes 0 to 20 are outside the crc: where a batch is stored or sent, the checksum of the entry or frame around it
- * covers them.
+ * Bytes 0 to 20 are outside the crc: where a batch is stored or sent, the checksum of the entry or
+ * frame around it covers them.
  *
- * A record; varints are zigzag and then LEB128 (7 bits a byte, low ones first, the high bit says that more follow),
- * at most 5 bytes (varint) or 10 (varlong):
+ * A record; varints are zigzag and then LEB128 (7 bits a byte, low ones first, the high bit says
+ * that more follow), at most 5 bytes (varint) or 10 (varlong):
  *
  *     length           varint   bytes behind this field
  *     attributes       1        0; ignored
@@ -38,11 +52,12 @@
  *     key
  *     value length     varint   -1: no value (a tombstone)
  *     value
- *     headers          varint   how many; then for each: key length varint, key, value length varint (-1: no value),
- *                               value
+ *     headers          varint   how many; then for each: key length varint, key, value length
+ *                               varint (-1: no value), value
  *
- * Snappy has two framings. Xerial's: 82 53 4e 41 50 50 59 00, then version 1 and least compatible version 1 (4
- * bytes each), then for each 32 KiB of input the length of a block (4 bytes) and the block. Or one block by itself.
+ * Snappy has two framings. Xerial's: 82 53 4e 41 50 50 59 00, then version 1 and least compatible
+ * version 1 (4 bytes each), then for each 32 KiB of input the length of a block (4 bytes) and the
+ * block. Or one block by itself.
  */
 
 #include "base/bytes.h"
@@ -83,8 +98,8 @@ enum batch_attributes {
         BATCH_DELETE_HORIZON = 1 << 6, /* the base timestamp is when tombstones may go */
 };
 
-/* The smallest record: length and six fields of one byte. The largest overhead: the same at their widest, without
- * headers. */
+/* The smallest record: length and six fields of one byte. The largest overhead: the same at their
+ * widest, without headers. */
 #define RECORD_BYTES_MIN 7u
 #define RECORD_OVERHEAD_BYTES_MAX (5u + 1u + 10u + 5u + 5u + 5u + 5u)
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Reads record batches: header, checks, records. Writes nothing but the 21 bytes that are the leader's.
+ * Reads record batches: header, checks, records. Writes nothing but the 21 bytes that are the
+ * leader's.
  *
  *  I1  No byte is read before a comparison with what is left has allowed it.
  *  I2  An iterator's p never moves past end; a record's fields lie inside the record's own length.
@@ -117,7 +118,8 @@ void batch_assign(void *p, int64_t base_offset, int32_t leader_epoch) {
         h->leader_epoch = be32_of((uint32_t) leader_epoch);
 }
 
-/* Moves *p behind a varint. false, and nothing moved, where the bytes end or it has more than so many bits. */
+/* Moves *p behind a varint. false, and nothing moved, where the bytes end or it has more than so
+ * many bits. */
 static inline bool
 varint_read(const uint8_t **p, const uint8_t *end, unsigned bits, uint64_t *ret) {
         const uint8_t *q = *p;

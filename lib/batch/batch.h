@@ -2,15 +2,16 @@
 #pragma once
 
 /*
- * Reading record batches (layout: batch/batch-format.h). Three steps, each of which trusts nothing that the one
- * before has not checked:
+ * Reading record batches (layout: batch/batch-format.h). Three steps, each of which trusts nothing
+ * that the one before has not checked:
  *
  *     batch_view_init()     the header as numbers; lengths fit, so that the bytes may be touched
- *     batch_verify()        the bytes are those that were made, and the numbers agree with each other
+ *     batch_verify()        the bytes are those that were made, and the numbers agree with each
+ *     other
  *     batch_iterator_…()    the records, one by one; decompressed first where there is a codec
  *
- * A broker stops at the second and never looks into records. Views and records are windows: they borrow the bytes
- * they were made from.
+ * A broker stops at the second and never looks into records. Views and records are windows: they
+ * borrow the bytes they were made from.
  *
  *     for (;;) {
  *             r = batch_iterator_next(&it, &record);
@@ -49,16 +50,17 @@ struct batch_view {
  * @n:   bytes at @p
  * @ret: the view
  *
- * Return: 0, the batch is all of @n bytes; 1, bytes follow it (at @p + ret->size); -EBADMSG this is no whole batch of
- * magic 2: refuse it.
+ * Return: 0, the batch is all of @n bytes; 1, bytes follow it (at @p + ret->size); -EBADMSG this is
+ * no whole batch of magic 2: refuse it.
  */
 int batch_view_init(const void *p, size_t n, struct batch_view *ret);
 
 /**
  * batch_verify() - are these the bytes that were made?
  *
- * The crc is right and the counts are possible. Any batch that may lie in a log passes: also an empty one (a cleaner
- * leaves it to keep the last sequence), one with gaps, a control batch, one of a codec that is not known yet.
+ * The crc is right and the counts are possible. Any batch that may lie in a log passes: also an
+ * empty one (a cleaner leaves it to keep the last sequence), one with gaps, a control batch, one of
+ * a codec that is not known yet.
  *
  * Return: 0; -EBADMSG.
  */
@@ -71,16 +73,17 @@ enum batch_produced_flags {
 /**
  * batch_verify_produced() - may a producer send this?
  *
- * As batch_verify(), and: at least one record, offsets without gaps from 0 on (the broker gives the next free offsets
- * by counting them), a codec that is known, no attribute that only the broker sets, times in order, and producer id,
- * epoch and sequence there together or not at all.
+ * As batch_verify(), and: at least one record, offsets without gaps from 0 on (the broker gives the
+ * next free offsets by counting them), a codec that is known, no attribute that only the broker
+ * sets, times in order, and producer id, epoch and sequence there together or not at all.
  *
- * Return: 0; -EBADMSG damaged, the producer sends it again; -EOPNOTSUPP unknown codec; -EPROTO whole, but not allowed:
- * sending it again is of no use.
+ * Return: 0; -EBADMSG damaged, the producer sends it again; -EOPNOTSUPP unknown codec; -EPROTO
+ * whole, but not allowed: sending it again is of no use.
  */
 int batch_verify_produced(const struct batch_view *v, unsigned flags);
 
-/* Writes base offset (>= 0) and leader epoch into the batch at @p, a whole one. The crc stays right. */
+/* Writes base offset (>= 0) and leader epoch into the batch at @p, a whole one. The crc stays
+ * right. */
 void batch_assign(void *p, int64_t base_offset, int32_t leader_epoch);
 
 /* May be a number that is no codec: codec_is_known(). */
@@ -157,12 +160,13 @@ struct batch_iterator {
 /**
  * batch_iterator_init() - start at the first record
  * @it:        a new iterator; batch_iterator_done() when it is no longer used
- * @v:         the view, of which batch_verify() has said yes; its bytes are borrowed until batch_iterator_done()
+ * @v:         the view, of which batch_verify() has said yes; its bytes are borrowed until
+ *         batch_iterator_done()
  * @context:   for decompression; borrows until return; NULL: one is made for this call
  * @max_bytes: the most that the records may take up when decompressed
  *
- * Return: 0; -EMSGSIZE more than @max_bytes; -EOPNOTSUPP unknown codec; -EBADMSG not of its codec; -ENOMEM. There is
- * nothing to release after a failure.
+ * Return: 0; -EMSGSIZE more than @max_bytes; -EOPNOTSUPP unknown codec; -EBADMSG not of its codec;
+ * -ENOMEM. There is nothing to release after a failure.
  */
 int batch_iterator_init(struct batch_iterator *it,
                         const struct batch_view *v,
@@ -173,8 +177,8 @@ void batch_iterator_done(struct batch_iterator *it);
 /**
  * batch_iterator_next() - the next record
  *
- * Every length is checked, and that of the headers too; the offsets rise and stay within the batch's, and the records
- * are as many as the header says and end where the bytes end.
+ * Every length is checked, and that of the headers too; the offsets rise and stay within the
+ * batch's, and the records are as many as the header says and end where the bytes end.
  *
  * Return: 1 and the record; 0 no more; -EBADMSG the batch lies, now and at every later call.
  */

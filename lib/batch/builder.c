@@ -3,8 +3,10 @@
 /*
  * Writes record batches.
  *
- *  I1  Without a buf: no records, size 0. With one: at least one record, and size counts header and records.
- *  I2  size <= capacity of the buf and <= max_bytes; with more than one record it is <= batch_bytes.
+ *  I1  Without a buf: no records, size 0. With one: at least one record, and size counts header and
+ *      records.
+ *  I2  size <= capacity of the buf and <= max_bytes; with more than one record it is <=
+ *      batch_bytes.
  *  I3  A call that fails leaves the batch as it was.
  */
 
@@ -74,7 +76,8 @@ static inline uint8_t *bytes_write(uint8_t *p, const void *data, size_t n) {
         return p + n;
 }
 
-/* Size of a record behind its length; max_bytes + 1 if it is more than that, without overflow on the way. */
+/* Size of a record behind its length; max_bytes + 1 if it is more than that, without overflow on
+ * the way. */
 static size_t record_size(const struct builder *b,
                           int64_t timestamp_delta,
                           int32_t offset_delta,
@@ -104,7 +107,8 @@ static size_t record_size(const struct builder *b,
         return MIN(size, max + 1);
 }
 
-/* Makes the buf hold at least `needed` bytes, which batch_bytes allow or a single message asks for. */
+/* Makes the buf hold at least `needed` bytes, which batch_bytes allow or a single message asks
+ * for. */
 static int builder_reserve(struct builder *b, size_t needed) {
         size_t capacity = b->buf ? b->buf->capacity * 2 : b->expected_bytes;
         struct buf *buf;

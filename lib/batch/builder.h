@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * Packs messages into a record batch. Records are written straight behind room for the header, in their final form;
- * builder_seal() fills in the header, so that without a codec nothing is copied twice.
+ * Packs messages into a record batch. Records are written straight behind room for the header, in
+ * their final form; builder_seal() fills in the header, so that without a codec nothing is copied
+ * twice.
  *
- * One builder makes one batch after the other. It holds no memory until the first message; then at first as much as
- * the batch before took, doubling up to batch_bytes.
+ * One builder makes one batch after the other. It holds no memory until the first message; then at
+ * first as much as the batch before took, doubling up to batch_bytes.
  *
  *     r = builder_append(&b, …);
  *     if (r == -ENOBUFS) {
@@ -46,8 +47,9 @@ void builder_done(struct builder *b);
  * @headers:      @n_headers of them; borrows; a header's key is not NULL
  * @timestamp_ms: since 1970
  *
- * Return: 0; -ENOBUFS there are messages and no room for this one: seal and append again; -EMSGSIZE it alone is larger
- * than max_bytes allow; -ERANGE its timestamp is 2^63 ms or more from the first one's: seal and append again; -ENOMEM.
+ * Return: 0; -ENOBUFS there are messages and no room for this one: seal and append again; -EMSGSIZE
+ * it alone is larger than max_bytes allow; -ERANGE its timestamp is 2^63 ms or more from the first
+ * one's: seal and append again; -ENOMEM.
  */
 int builder_append(struct builder *b,
                    const void *key,

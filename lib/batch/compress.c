@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * One table of codecs, and for each the few lines that hold its library to the contract of compress.h.
+ * One table of codecs, and for each the few lines that hold its library to the contract of
+ * compress.h.
  *
- *  I1  Decompressing never holds more than max_bytes + 1 bytes of output: one more tells that there is more.
- *  I2  A context that a failed call left in the middle of something is reset before it is used again.
+ *  I1  Decompressing never holds more than max_bytes + 1 bytes of output: one more tells that there
+ *      is more.
+ *  I2  A context that a failed call left in the middle of something is reset before it is used
+ *      again.
  */
 
 #include "batch/compress.h"
@@ -79,7 +82,8 @@ struct codec_context *codec_context_free(struct codec_context *c) {
         return mem_free(c);
 }
 
-/* Makes room for at least one more byte and, if that is more, for `hint` bytes in all; no more than the limit. */
+/* Makes room for at least one more byte and, if that is more, for `hint` bytes in all; no more than
+ * the limit. */
 static int output_reserve(struct output *o, size_t hint) {
         size_t capacity = o->buf ? o->buf->capacity : 0;
         struct buf *buf;
@@ -101,7 +105,8 @@ static int output_reserve(struct output *o, size_t hint) {
         return 0;
 }
 
-/* --- gzip ------------------------------------------------------------------------------------------------------- */
+/* --- gzip
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void *gzip_alloc(_unused_ void *userdata, unsigned n, unsigned size) {
         return mem_alloc((size_t) n * size);
@@ -190,7 +195,8 @@ static int gzip_decompress(struct codec_context *c, const uint8_t *p, size_t n, 
         }
 }
 
-/* --- snappy ----------------------------------------------------------------------------------------------------- */
+/* --- snappy
+ * ----------------------------------------------------------------------------------------------------- */
 
 static size_t snappy_bound(size_t n) {
         size_t n_blocks = (n + SNAPPY_XERIAL_BLOCK_BYTES - 1) / SNAPPY_XERIAL_BLOCK_BYTES;
@@ -299,7 +305,8 @@ snappy_decompress(_unused_ struct codec_context *c, const uint8_t *p, size_t n, 
         return snappy_decompress_blocks(p, n, o);
 }
 
-/* --- lz4 -------------------------------------------------------------------------------------------------------- */
+/* --- lz4
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* Blocks of 64 KiB as Kafka's clients write them; the checksums are the batch's. */
 static LZ4F_preferences_t lz4_preferences(int level, size_t n) {
@@ -384,7 +391,8 @@ static int lz4_decompress(struct codec_context *c, const uint8_t *p, size_t n, s
         }
 }
 
-/* --- zstd ------------------------------------------------------------------------------------------------------- */
+/* --- zstd
+ * ------------------------------------------------------------------------------------------------------- */
 
 static int zstd_compress(struct codec_context *c,
                          int level,
@@ -409,8 +417,8 @@ static int zstd_compress(struct codec_context *c,
 }
 
 /*
- * In one go into all of the room, and once more into more room where it was not enough: a streaming decoder would
- * keep a window beside the output, as large as the blob asks for.
+ * In one go into all of the room, and once more into more room where it was not enough: a streaming
+ * decoder would keep a window beside the output, as large as the blob asks for.
  */
 static int zstd_decompress(struct codec_context *c, const uint8_t *p, size_t n, struct output *o) {
         unsigned long long content;
@@ -453,7 +461,8 @@ static int zstd_decompress(struct codec_context *c, const uint8_t *p, size_t n, 
         }
 }
 
-/* --- the table -------------------------------------------------------------------------------------------------- */
+/* --- the table
+ * -------------------------------------------------------------------------------------------------- */
 
 static const struct codec_ops codec_table[_CODEC_MAX] = {
         [CODEC_NONE] = { .name = "none" },

@@ -9,8 +9,8 @@
  *     lz4     LZ4 frames, written with independent blocks
  *     zstd    frames, written with their content size
  *
- * The memory of what they produce, and zlib's own, comes from base/alloc.h; lz4 and zstd have no stable way to be
- * told so and allocate their contexts themselves.
+ * The memory of what they produce, and zlib's own, comes from base/alloc.h; lz4 and zstd have no
+ * stable way to be told so and allocate their contexts themselves.
  */
 
 #include "base/buf.h"
@@ -38,8 +38,8 @@ int codec_parse(const char *s, enum codec *ret);
 /* gzip 1 to 9, lz4 1 to 12, zstd 1 to 22; CODEC_LEVEL_DEFAULT always; no others. */
 bool codec_level_is_valid(enum codec codec, int level);
 
-/* What the codecs need besides input and output, made when first needed and kept: worth keeping where batches come in
- * numbers (zstd's are a megabyte and more). For one thread at a time. */
+/* What the codecs need besides input and output, made when first needed and kept: worth keeping
+ * where batches come in numbers (zstd's are a megabyte and more). For one thread at a time. */
 struct codec_context;
 
 /* Returns new; NULL: no memory. */
@@ -76,12 +76,12 @@ int codec_compress(struct codec_context *c,
  * @codec:     any; CODEC_NONE is not one that can be undone (-EOPNOTSUPP)
  * @p:         the blob, from anywhere; borrows
  * @n:         bytes at @p
- * @max_bytes: the most that may come out, whatever the blob says of itself; also bounds the memory used (lz4 takes up
- *             to 8 MiB besides)
+ * @max_bytes: the most that may come out, whatever the blob says of itself; also bounds the memory
+ *             used (lz4 takes up to 8 MiB besides)
  * @ret:       returns new; slice_done()
  *
- * Return: 0; -EMSGSIZE more than @max_bytes would come out; -EBADMSG damaged, cut off or followed by something else;
- * -EOPNOTSUPP no such codec; -ENOMEM.
+ * Return: 0; -EMSGSIZE more than @max_bytes would come out; -EBADMSG damaged, cut off or followed
+ * by something else; -EOPNOTSUPP no such codec; -ENOMEM.
  */
 int codec_decompress(struct codec_context *c,
                      enum codec codec,

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * From a message's key to its partition: the same key goes to the same one, as long as the topic has as many. Two
- * rules, so that DRMQ's producers agree with those that came before:
+ * From a message's key to its partition: the same key goes to the same one, as long as the topic
+ * has as many. Two rules, so that DRMQ's producers agree with those that came before:
  *
  *     murmur2  Kafka's Java producer: (murmur2(key) & 0x7fffffff) % partitions
  *     crc32    librdkafka's "consistent": crc32(key) % partitions, the CRC of zlib

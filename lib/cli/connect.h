@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How every tool comes to its client: -b/--brokers and --timeout in, messages about both out. Knows drmq.h alone. */
+/* How every tool comes to its client: -b/--brokers and --timeout in, messages about both out. Knows
+ * drmq.h alone. */
 
 #include "base/macro.h"
 #include "base/time.h"
@@ -18,8 +19,8 @@ static inline _unused_ void drmq_client_freep(drmq_client **c) {
  * @brokers:      as drmq_client_new() takes it; NULL: the default
  * @timeout_usec: how long a call may take; USEC_INFINITY: for ever
  *
- * Return: 0; -EINVAL no list of addresses, or there are several sockets to choose from: wrong usage, logged; else a
- * negative errno, logged.
+ * Return: 0; -EINVAL no list of addresses, or there are several sockets to choose from: wrong
+ * usage, logged; else a negative errno, logged.
  */
 int connect_new(const char *brokers, usec_t timeout_usec, drmq_client **ret);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The exit statuses of the tools, the same in each: their pages list them. The daemon's are those of sysexits(3). */
+/* The exit statuses of the tools, the same in each: their pages list them. The daemon's are those
+ * of sysexits(3). */
 
 #include "base/macro.h"
 

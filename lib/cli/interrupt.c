@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Signals, counted, and seen by poll(2) through an eventfd(2): none is lost between a check and a wait. */
+/* Signals, counted, and seen by poll(2) through an eventfd(2): none is lost between a check and a
+ * wait. */
 
 #include "cli/interrupt.h"
 

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * The command line of a program, from one table: parsing, --help and the messages about what is wrong all come from it.
+ * The command line of a program, from one table: parsing, --help and the messages about what is
+ * wrong all come from it.
  *
  *     static const struct option_spec options[] = {
  *             { 'b', "brokers", "LIST", "where the brokers are" },
@@ -18,8 +19,8 @@
  *             return id;
  *     // o.args, o.n_args: what is no option
  *
- * Options and arguments may be mixed; "--" ends the options. Unlike other libraries this one speaks to the person: what
- * is wrong with the command line is logged here, once, and names the option.
+ * Options and arguments may be mixed; "--" ends the options. Unlike other libraries this one speaks
+ * to the person: what is wrong with the command line is logged here, once, and names the option.
  *
  * getopt_long(3) keeps its state per process: one struct options at a time.
  */
@@ -83,12 +84,14 @@ void options_init(struct options *o, const struct program *p, int argc, char **a
  * options_next() - the next option of the command line
  * @ret_value: its argument, borrowed from argv; NULL where it takes none
  *
- * Return: its id; 0 there are no more, o->args is set; -EINVAL wrong usage, which was logged (leave with EXIT_USAGE);
- * -ECANCELED --help or --version was printed (leave with EXIT_DONE); -EIO it could not be printed.
+ * Return: its id; 0 there are no more, o->args is set; -EINVAL wrong usage, which was logged (leave
+ * with EXIT_USAGE); -ECANCELED --help or --version was printed (leave with EXIT_DONE); -EIO it
+ * could not be printed.
  */
 int options_next(struct options *o, const char **ret_value);
 
-/* What main() leaves with when options_next(), or its own checks with options_error(), gave @r < 0. */
+/* What main() leaves with when options_next(), or its own checks with options_error(), gave @r <
+ * 0. */
 int options_exit_code(int r);
 
 /* Logs what is wrong and where to read on. Returns -EINVAL. */
@@ -99,7 +102,8 @@ bool options_has(const struct options *o, int id);
 /* Logs and returns -EINVAL where both were given; else 0. */
 int options_exclude(const struct options *o, int a, int b);
 
-/* The value of the current option in a form; what does not have it is logged and names the option. Return: 0; -EINVAL. */
+/* The value of the current option in a form; what does not have it is logged and names the option.
+ * Return: 0; -EINVAL. */
 int options_uint(
         const struct options *o, const char *value, uint64_t min, uint64_t max, uint64_t *ret);
 int options_size(const struct options *o,

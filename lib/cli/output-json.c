@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* For programs: an object a line, members in the order of the columns. What is not UTF-8 becomes U+FFFD, byte by byte. */
+/* For programs: an object a line, members in the order of the columns. What is not UTF-8 becomes
+ * U+FFFD, byte by byte. */
 
 #include "base/format.h"
 #include "cli/output-internal.h"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * For people, tables; for pipes, columns. A table has a line of titles, numbers stand at the right of their column. Plain
- * columns have no titles and a tab between them, so that cut(1) and awk(1) take them as they are.
+ * For people, tables; for pipes, columns. A table has a line of titles, numbers stand at the right
+ * of their column. Plain columns have no titles and a tab between them, so that cut(1) and awk(1)
+ * take them as they are.
  *
- * Texts may come from a stranger: control characters do not reach a terminal, nor break a line in two.
+ * Texts may come from a stranger: control characters do not reach a terminal, nor break a line in
+ * two.
  */
 
 #include <inttypes.h>

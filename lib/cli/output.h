@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * What a tool has to say, written once and shown in one of three ways: as a table on a terminal, as plain columns with a
- * tab between them in a pipe, as one JSON object a line where that was asked for.
+ * What a tool has to say, written once and shown in one of three ways: as a table on a terminal, as
+ * plain columns with a tab between them in a pipe, as one JSON object a line where that was asked
+ * for.
  *
  *     static const struct output_column columns[] = {
  *             { "TOPIC", "topic", OUTPUT_TEXT },
@@ -16,8 +17,8 @@
  *     …
  *     r = output_print(o, OUTPUT_AUTO, STDOUT_FILENO);
  *
- * Cells follow the columns, row by row. OUTPUT_RECORD has one row only, and is shown as "Title: value" lines to people; its
- * last cells may be lists, which are outputs of their own.
+ * Cells follow the columns, row by row. OUTPUT_RECORD has one row only, and is shown as "Title:
+ * value" lines to people; its last cells may be lists, which are outputs of their own.
  *
  * What goes wrong on the way, no memory, stays and is told by output_print().
  */

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * How far long work has come, on stderr: on a terminal one line that is drawn anew at most ten times a second, with a bar
- * where the whole is known; elsewhere, where it was asked for, a line a second. At the end the sums stay.
+ * How far long work has come, on stderr: on a terminal one line that is drawn anew at most ten
+ * times a second, with a bar where the whole is known; elsewhere, where it was asked for, a line a
+ * second. At the end the sums stay.
  */
 
 #include "base/macro.h"
@@ -35,7 +36,8 @@ struct progress_state {
 
 /* @total: 0 unknown. */
 void progress_init(struct progress *p, enum progress_when when, const char *what, uint64_t total);
-/* Draws, where it is on and time for it. Cheap enough for every chunk of input, not for every message. */
+/* Draws, where it is on and time for it. Cheap enough for every chunk of input, not for every
+ * message. */
 void progress_update(struct progress *p, const struct progress_state *s);
 /* Until the next drawing is due; USEC_INFINITY where nothing is drawn. */
 usec_t progress_wait_usec(const struct progress *p);
@@ -44,7 +46,8 @@ void progress_clear(struct progress *p);
 /* The sums. Nothing where it is off. */
 void progress_finish(struct progress *p, const struct progress_state *s);
 
-/* A line without its end: what progress_update() draws after @elapsed_usec. @total as in progress_init(). */
+/* A line without its end: what progress_update() draws after @elapsed_usec. @total as in
+ * progress_init(). */
 void progress_format(char dest[static PROGRESS_WIDTH + 1],
                      const char *what,
                      uint64_t total,

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The verbs of a program: a table of name, arguments, options, a line of help and a function. Names are one word or two
- * ("topics list").
+ * The verbs of a program: a table of name, arguments, options, a line of help and a function. Names
+ * are one word or two ("topics list").
  */
 
 #include "cli/options.h"

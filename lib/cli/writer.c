@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Gathers output, and writes the forms that are needed at full speed: numbers, JSON strings, base64.
+ * Gathers output, and writes the forms that are needed at full speed: numbers, JSON strings,
+ * base64.
  *
  * I1: n <= n_max; what is larger goes out by itself.
  */
@@ -144,7 +145,8 @@ void writer_put_base64(struct writer *w, const void *p, size_t n) {
         }
 }
 
-/* Length of the sequence that @c begins, and the range of its second byte (Unicode 15, table 3-7); 0: begins none. */
+/* Length of the sequence that @c begins, and the range of its second byte (Unicode 15, table 3-7);
+ * 0: begins none. */
 static unsigned utf8_sequence(uint8_t c, uint8_t *ret_low, uint8_t *ret_high) {
         *ret_low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
         *ret_high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Bytes on their way to a descriptor, gathered so that one write(2) takes many. The first error stays: what is put after
- * it is dropped, writer_flush() reports it. A reader that has gone is such an error, -EPIPE: programs ignore SIGPIPE
- * (cli/interrupt.h) and end quietly.
+ * Bytes on their way to a descriptor, gathered so that one write(2) takes many. The first error
+ * stays: what is put after it is dropped, writer_flush() reports it. A reader that has gone is such
+ * an error, -EPIPE: programs ignore SIGPIPE (cli/interrupt.h) and end quietly.
  */
 
 #include "base/macro.h"
@@ -24,7 +24,8 @@ void writer_done(struct writer *w);
 /* Writes what was gathered. Return: 0; the first error of all, then and ever after. */
 int writer_flush(struct writer *w);
 
-/* Whether who reads has gone, though nothing is written: then writer_flush() gives -EPIPE from now on. */
+/* Whether who reads has gone, though nothing is written: then writer_flush() gives -EPIPE from now
+ * on. */
 bool writer_has_lost_reader(struct writer *w);
 
 /* What does not fit: the slow part of writer_put(). */

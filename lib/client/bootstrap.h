@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Where the brokers are: a list of addresses, tried in random order, one after the other, for ever. It remembers what
- * became of each, so that "nobody answers" can be said in full.
+ * Where the brokers are: a list of addresses, tried in random order, one after the other, for ever.
+ * It remembers what became of each, so that "nobody answers" can be said in full.
  */
 
 #include "base/parse.h"
@@ -37,9 +37,10 @@ bool bootstrap_is_exhausted(const struct bootstrap *b);
 /**
  * bootstrap_describe() - say what became of all
  *
- * "cannot reach any broker (tried 127.0.0.1:9092: Connection refused); is drmqd running?" into @dest, cut where it does
- * not fit.
+ * "cannot reach any broker (tried 127.0.0.1:9092: Connection refused); is drmqd running?" into
+ * @dest, cut where it does not fit.
  *
- * Return: what it comes to: -EPERM where all refused for that; -EPROTO where all speak something else; else -ENOTCONN.
+ * Return: what it comes to: -EPERM where all refused for that; -EPROTO where all speak something
+ * else; else -ENOTCONN.
  */
 int bootstrap_describe(const struct bootstrap *b, char *dest, size_t n_dest);

@@ -3,8 +3,8 @@
 /*
  * Requests that may be made twice.
  *
- *  I1  Under way (session set): watches the session, and its request is under way, or the session is not up, or it waits
- *      until retry_usec.
+ *  I1  Under way (session set): watches the session, and its request is under way, or the session
+ *      is not up, or it waits until retry_usec.
  *  I2  on_done() is called last, when nothing of the call is under way.
  */
 

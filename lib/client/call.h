@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A request that is a protobuf message and nothing else, and may be made twice: repeated over broken connections and
- * retriable errors, with back-off, until it is answered or its deadline passes. Everything but produce and fetch.
+ * A request that is a protobuf message and nothing else, and may be made twice: repeated over
+ * broken connections and retriable errors, with back-off, until it is answered or its deadline
+ * passes. Everything but produce and fetch.
  */
 
 #include "client/session.h"
@@ -13,7 +14,8 @@
 
 /* The errors of answers say in words; what no answer said is said in the same way. */
 struct call;
-/* @r: 0 and the unpacked answer without an error, borrowed until return; else negative errno, @text says why, and
+/* @r: 0 and the unpacked answer without an error, borrowed until return; else negative errno, @text
+ *         says why, and
  * @answer is NULL or the answer with its error (topics may have results of their own). */
 typedef void (*call_done_t)(
         struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata);
@@ -49,7 +51,8 @@ bool call_is_pending(const struct call *c);
  * @answer_descriptor: of the type's answer
  * @deadline_usec:     USEC_INFINITY: none
  *
- * Connects the session where it is not. on_done() comes later, from the loop; it may start the call again.
+ * Connects the session where it is not. on_done() comes later, from the loop; it may start the call
+ * again.
  *
  * Return: 0; -ENOMEM; -EMSGSIZE.
  */

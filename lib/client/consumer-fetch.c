@@ -122,7 +122,8 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
         }
 }
 
-/* The source that an answer names; @at: where the one before was found, as they come in the order of the request. */
+/* The source that an answer names; @at: where the one before was found, as they come in the order
+ * of the request. */
 static struct source *fetch_source(const struct fetch *f, uint64_t partition_id, size_t *at) {
         for (size_t i = 0; i < f->n; i++) {
                 struct source *s = f->sources[(*at + i) % f->n];

@@ -2,17 +2,20 @@
 #pragma once
 
 /*
- * The inside of the consumer, for the files of this folder named consumer-… only. A `subscription` resolves a topic; a
- * `source` is a partition that is read; a `chunk` is a batch that has been fetched and verified; a `fetch` is a request
- * under way.
+ * The inside of the consumer, for the files of this folder named consumer-… only. A `subscription`
+ * resolves a topic; a `source` is a partition that is read; a `chunk` is a batch that has been
+ * fetched and verified; a `fetch` is a request under way.
  *
- *  I1  A source is in one of three places: `idle` (may be fetched), `delayed` (after a while), or in none, because it is
- *      being fetched, rests, or has ended. A fetch names each of its sources, and each of them names it.
+ *  I1  A source is in one of three places: `idle` (may be fetched), `delayed` (after a while), or
+ *      in none, because it is being fetched, rests, or has ended. A fetch names each of its
+ *      sources, and each of them names it.
  *  I2  position <= offset of what its chunks still hold < fetch_offset.
- *  I3  What was handed out by the last take stays: chunks that are done with wait in `spent` until the next one.
+ *  I3  What was handed out by the last take stays: chunks that are done with wait in `spent` until
+ *      the next one.
  *  I4  buffered_bytes is the sum of all chunks that are not spent.
- *  I5  Nothing of an answer is used that was not checked: sizes against the body, partitions against what was asked for,
- *      batches by their checksum, offsets against where the source stands.
+ *  I5  Nothing of an answer is used that was not checked: sizes against the body, partitions
+ *      against what was asked for, batches by their checksum, offsets against where the source
+ *      stands.
  */
 
 #include "base/parse.h"
@@ -147,7 +150,8 @@ void source_fail(struct source *s, int error, uint64_t resume_offset, const char
 void source_clear_error(struct source *s);
 void source_drop_chunks(struct source *s);
 
-/* Hands out of one chunk, up to @n_max messages in all. Return: 1 it is used up; 0 more is in it; negative: it is bad. */
+/* Hands out of one chunk, up to @n_max messages in all. Return: 1 it is used up; 0 more is in it;
+ * negative: it is bad. */
 int chunk_take(struct chunk *c, size_t n_max);
 /* Done with, but what it held may have been handed out (I3). */
 void chunk_spend(struct chunk *c);
@@ -164,7 +168,8 @@ int subscription_new(struct consumer *k,
                      int64_t value);
 void subscription_free(struct subscription *s);
 struct subscription *subscription_find(const struct consumer *k, const char *topic);
-/* Are its partitions still what they were? Nothing happens where something is being asked already. */
+/* Are its partitions still what they were? Nothing happens where something is being asked
+ * already. */
 void subscription_ask_metadata(struct subscription *s);
 
 /* consumer-fetch.c: requests. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Partitions: where each stands, what it holds, and what is wrong with it. The invariants are in consumer-internal.h.
+ * Partitions: where each stands, what it holds, and what is wrong with it. The invariants are in
+ * consumer-internal.h.
  */
 
 #include "client/consumer-internal.h"
@@ -151,7 +152,8 @@ struct source *source_find(const struct consumer *k, const char *topic, uint32_t
         return NULL;
 }
 
-/* The chunk at hand can be iterated. Return: 1; 0 there is nothing in it; negative: it cannot be read. */
+/* The chunk at hand can be iterated. Return: 1; 0 there is nothing in it; negative: it cannot be
+ * read. */
 static int chunk_begin(struct chunk *c) {
         struct consumer *k = c->source->subscription->consumer;
         int r;
@@ -168,7 +170,8 @@ static int chunk_begin(struct chunk *c) {
         return 1;
 }
 
-/* Hands out of one chunk, up to @n_max messages in all. Return: 1 it is used up; 0 more is in it; negative: it is bad. */
+/* Hands out of one chunk, up to @n_max messages in all. Return: 1 it is used up; 0 more is in it;
+ * negative: it is bad. */
 int chunk_take(struct chunk *c, size_t n_max) {
         struct source *s = c->source;
         struct consumer *k = s->subscription->consumer;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Topics: metadata, then positions or offsets where they are needed, then its partitions are read. Once in a while, and
- * when the node does not know a partition any more, metadata again.
+ * Topics: metadata, then positions or offsets where they are needed, then its partitions are read.
+ * Once in a while, and when the node does not know a partition any more, metadata again.
  */
 
 #include "client/consumer-internal.h"
@@ -182,7 +182,8 @@ static bool subscription_wants(const struct subscription *s, uint32_t number) {
         return !s->wanted;
 }
 
-/* What the topic's partitions are now, against what is read. Return: 0; the failure has been noted otherwise. */
+/* What the topic's partitions are now, against what is read. Return: 0; the failure has been noted
+ * otherwise. */
 static int subscription_compare(struct subscription *s, const Drmq__Proto__Topic *topic) {
         size_t n = MAX(topic->n_partition, (size_t) 1);
         _cleanup_(mem_freep) struct source **by_number = new0(struct source *, n);
@@ -355,8 +356,8 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
         for (size_t i = 0; i < s->n_resolving; i++) {
                 Drmq__Proto__OffsetAnswer *const *a = m->answer + i * n_each;
                 struct source *source = s->resolving[i];
-                /* Where the end is damaged nobody knows it. What can be read is read; the next fetch, of what is damaged,
-                 * is refused: that is how the reader hears of it. */
+                /* Where the end is damaged nobody knows it. What can be read is read; the next
+                 * fetch, of what is damaged, is refused: that is how the reader hears of it. */
                 uint64_t begin = a[0]->offset, end = a[1]->offset + (a[1]->error ? 1 : 0);
                 uint64_t first =
                         subscription_first_offset(s, i, begin, end, n_each > 2 ? a[2]->offset : 0);
@@ -394,7 +395,8 @@ static void on_subscription_call(
                 char words[CALL_TEXT_MAX];
 
                 (void) snprintf(words, sizeof(words), "%s", text);
-                if (s->was_read) { /* what is being read goes on; later partitions come with a later call */
+                /* what is being read goes on; later partitions come with a later call */
+                if (s->was_read) {
                         subscription_forget_call(s);
                         s->state = SUBSCRIPTION_READING;
                         subscription_wait(s, CONSUMER_METADATA_USEC);

@@ -182,7 +182,8 @@ static void consumer_release(struct consumer *k) {
         k->has_released = false;
 }
 
-/* Return: 0 nothing is wrong; the error of a source that has handed out what was before it, or of a subscription. */
+/* Return: 0 nothing is wrong; the error of a source that has handed out what was before it, or of a
+ * subscription. */
 static int consumer_tell_error(struct consumer *k) {
         if (k->error < 0) {
                 k->last_error = k->error;

@@ -2,14 +2,17 @@
 #pragma once
 
 /*
- * Messages out of topics, single mode: resolves topics to partitions and where to begin to offsets, keeps fetches under
- * way for every partition that has room, verifies each batch, and hands messages out in the order of each partition.
+ * Messages out of topics, single mode: resolves topics to partitions and where to begin to offsets,
+ * keeps fetches under way for every partition that has room, verifies each batch, and hands
+ * messages out in the order of each partition.
  *
- * A subscription goes through: metadata, then positions or offsets (where they are needed), then its partitions are
- * read. Partitions that are added to a topic later are picked up from their beginning, where all were subscribed.
+ * A subscription goes through: metadata, then positions or offsets (where they are needed), then
+ * its partitions are read. Partitions that are added to a topic later are picked up from their
+ * beginning, where all were subscribed.
  *
- * What goes wrong with a partition is told once, by consumer_take(); the others go on. After damage the partition goes
- * on behind it where the node knows where that is; else, and after any other error, it rests until consumer_seek().
+ * What goes wrong with a partition is told once, by consumer_take(); the others go on. After damage
+ * the partition goes on behind it where the node knows where that is; else, and after any other
+ * error, it rests until consumer_seek().
  */
 
 #include "batch/batch.h"
@@ -58,7 +61,8 @@ struct consumer_message {
         struct record record;
 };
 
-/* @s: borrows until consumer_free(). @config: borrows until return. Return: 0; -ENOMEM; -EINVAL out of range. */
+/* @s: borrows until consumer_free(). @config: borrows until return. Return: 0; -ENOMEM; -EINVAL out
+ *         of range. */
 int consumer_new(struct session *s, const struct consumer_config *config, struct consumer **ret);
 struct consumer *consumer_free(struct consumer *k);
 DEFINE_CLEANUP(struct consumer *, consumer_free)
@@ -78,9 +82,9 @@ int consumer_subscribe(struct consumer *k,
                        size_t n,
                        enum consumer_from from,
                        int64_t value);
-/* Return: 1 its partitions are known and are being read; 0 it waits for a topic that does not exist; -EAGAIN not known
- * yet; -ENOENT no such topic; -ENXIO no such partition; another error. The subscription is gone after an error but
- * -EAGAIN. */
+/* Return: 1 its partitions are known and are being read; 0 it waits for a topic that does not
+ * exist; -EAGAIN not known yet; -ENOENT no such topic; -ENXIO no such partition; another error. The
+ * subscription is gone after an error but -EAGAIN. */
 int consumer_subscription_result(struct consumer *k, const char *topic);
 /* Return: 0; -ENOENT not subscribed (yet). */
 int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uint64_t offset);
@@ -91,15 +95,16 @@ int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uin
  *
  * What the call before handed out is released.
  *
- * Return: how many; 0 none now: run the loop, unless consumer_is_at_end(); -EIO, -EBADMSG, -ERANGE, -ENOENT, …: what is
- * wrong with a partition, in words consumer_error(); the messages of others come with the next call.
+ * Return: how many; 0 none now: run the loop, unless consumer_is_at_end(); -EIO, -EBADMSG, -ERANGE,
+ * -ENOENT, …: what is wrong with a partition, in words consumer_error(); the messages of others
+ * come with the next call.
  */
 int consumer_take(struct consumer *k, size_t n_max);
 const struct consumer_message *consumer_message(const struct consumer *k, size_t i);
 /* Whether the last take came to the end of a batch, so that there is room to fetch more. */
 bool consumer_has_released(const struct consumer *k);
-/* With stop_at_end: all partitions have been read up to their end. Without: all have failed, and been told, and nothing
- * can come any more. */
+/* With stop_at_end: all partitions have been read up to their end. Without: all have failed, and
+ * been told, and nothing can come any more. */
 bool consumer_is_at_end(const struct consumer *k);
 /* The next offset to be handed out. -ENOENT not subscribed. */
 int consumer_position(const struct consumer *k,
@@ -112,8 +117,8 @@ const char *consumer_error(const struct consumer *k);
  * consumer_commit() - begin to log the group's positions
  * @all: what the last take handed out too
  *
- * Return: 1 begun: consumer_commit_result(); 0 there is nothing new; -EINVAL no group; -EBUSY the one before has not
- * ended; -ENOMEM.
+ * Return: 1 begun: consumer_commit_result(); 0 there is nothing new; -EINVAL no group; -EBUSY the
+ * one before has not ended; -ENOMEM.
  */
 int consumer_commit(struct consumer *k, bool all);
 /* As consumer_commit(), one position, which is given. -ENOENT not subscribed. */

@@ -2,17 +2,20 @@
 #pragma once
 
 /*
- * The inside of the producer, for the files of this folder named producer-… only. A topic is a `route` with a `lane` for
- * each partition; a lane holds batches in the order of their sequences, oldest first; a `transfer` is a produce request
- * under way.
+ * The inside of the producer, for the files of this folder named producer-… only. A topic is a
+ * `route` with a `lane` for each partition; a lane holds batches in the order of their sequences,
+ * oldest first; a `transfer` is a produce request under way.
  *
- *  I1  lane->batches: ENDED, SENT and READY in any mixture as answers come, but what is READY goes out in order, and
- *      nothing goes out behind a batch that came back (is_rewinding) until everything that is out has come back.
- *  I2  lane->n_sent is the number of its batches that are SENT; each of them, and no other, has a transfer.
+ *  I1  lane->batches: ENDED, SENT and READY in any mixture as answers come, but what is READY goes
+ *      out in order, and nothing goes out behind a batch that came back (is_rewinding) until
+ *      everything that is out has come back.
+ *  I2  lane->n_sent is the number of its batches that are SENT; each of them, and no other, has a
+ *      transfer.
  *  I3  Deliveries of a lane happen in the order of its batches: only the first one ends.
  *  I4  A lane is in `delayed`, or in `ready` if and only if lane_has_work().
  *  I5  A batch that was in doubt is never sent under another id.
- *  I6  charged_bytes is the sum over all batches of what each holds; of open ones, of their builders' sizes.
+ *  I6  charged_bytes is the sum over all batches of what each holds; of open ones, of their
+ *      builders' sizes.
  *  I7  Atomic: one transfer at a time, with all batches; they end together.
  */
 
@@ -57,8 +60,8 @@ struct pending_batch {
         uint64_t base_offset;
 };
 
-/* What each message touches stands first, in as few cache lines as can be: with thousands of lanes that is what a
- * message costs. */
+/* What each message touches stands first, in as few cache lines as can be: with thousands of lanes
+ * that is what a message costs. */
 struct lane {
         struct route *route;
         struct pending_batch *open;
@@ -157,8 +160,8 @@ struct producer {
 /* The words of producer_error(). */
 void producer_say(struct producer *p, const char *format, ...) _printf_(2, 3);
 
-/* producer-lane.c: batches and what becomes of them. What ends or returns a batch is followed by lane_settle(), in an
- * atomic producer by producer_settle_all(). */
+/* producer-lane.c: batches and what becomes of them. What ends or returns a batch is followed by
+ * lane_settle(), in an atomic producer by producer_settle_all(). */
 
 struct lane *lane_new(struct route *route, uint32_t number, uint64_t id);
 /* What it holds is dropped. Takes NULL, returns NULL. */
@@ -199,7 +202,8 @@ int route_get(struct producer *p, const char *name, struct route **ret);
 struct route *route_free(struct route *route);
 /* Asks for its partitions (anew); nothing happens where that is under way. Return: 0; -ENOMEM. */
 int route_ask(struct route *route, bool create);
-/* Why it takes no messages now. Return: -EAGAIN it is being asked for; the error of the last time, which is told once. */
+/* Why it takes no messages now. Return: -EAGAIN it is being asked for; the error of the last time,
+ * which is told once. */
 int route_refuse(struct route *route);
 
 /* producer-transfer.c: requests. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The life of a batch, from the first message to its delivery, and what one outcome means for the batches behind it. Knows
- * nothing of requests. The invariants are in producer-internal.h.
+ * The life of a batch, from the first message to its delivery, and what one outcome means for the
+ * batches behind it. Knows nothing of requests. The invariants are in producer-internal.h.
  */
 
 #include "client/producer-internal.h"
@@ -30,15 +30,17 @@ bool lane_has_work(const struct lane *lane) {
 
         if (lane->is_rewinding)
                 return false;
-        /* A node remembers the last PRODUCER_IN_FLIGHT_MAX batches of an id: what has ended out of order counts too, so
-         * that the one which has not can be found there when it is sent again. */
-        /* A node that knows nothing of an id takes any sequence: so it has to have the first batch before the second may
-         * go, or a first one that was refused would end up behind it. */
+        /* A node remembers the last PRODUCER_IN_FLIGHT_MAX batches of an id: what has ended out of
+         * order counts too, so that the one which has not can be found there when it is sent
+         * again. */
+        /* A node that knows nothing of an id takes any sequence: so it has to have the first batch
+         * before the second may go, or a first one that was refused would end up behind it. */
         if (lane->producer_id >= 0 && !lane->is_introduced)
                 in_flight_max = 1;
         if (lane->n_ready > 0)
                 return n_out < in_flight_max;
-        /* Without linger what comes while something is under way goes together, when that has come back. */
+        /* Without linger what comes while something is under way goes together, when that has come
+         * back. */
         return lane->open && lane->is_due && !p->config.is_atomic &&
                n_out < (p->config.linger_usec > 0 ? in_flight_max : 1u);
 }
@@ -227,8 +229,8 @@ static void lane_renew_id(struct lane *lane) {
         lane->next_sequence = 0;
 }
 
-/* The same records under another id. The bytes are ours alone: nothing of this lane is out, and the session drops what
- * it had queued before it ends a request. */
+/* The same records under another id. The bytes are ours alone: nothing of this lane is out, and the
+ * session drops what it had queued before it ends a request. */
 static void batch_relabel(struct pending_batch *b, int64_t producer_id, int32_t sequence) {
         struct batch_header *h = (void *) b->bytes.buf->data;
 

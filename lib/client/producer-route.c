@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Which partitions a topic has: asked for when it is first written to, once in a while, and when the node does not know
- * one of them any more.
+ * Which partitions a topic has: asked for when it is first written to, once in a while, and when
+ * the node does not know one of them any more.
  */
 
 #include "client/producer-internal.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Produce requests: which batches go together, and what an answer says of each. The invariants are in
- * producer-internal.h.
+ * Produce requests: which batches go together, and what an answer says of each. The invariants are
+ * in producer-internal.h.
  */
 
 #include "client/producer-internal.h"
@@ -12,7 +12,8 @@
 #include "base/alloc.h"
 
 #define TRANSFER_BATCHES_MAX 16384u
-/* Batches up to this size are copied together, so that the socket is not given thousands of small pieces. */
+/* Batches up to this size are copied together, so that the socket is not given thousands of small
+ * pieces. */
 #define SMALL_BATCH_BYTES 4096u
 
 static_assert((int) PRODUCER_ACKS_ALL == DRMQ__PROTO__ACKS__ACKS_ALL, "the same numbers");
@@ -23,13 +24,14 @@ static bool code_is_success(uint32_t code) {
         return code == DRMQ_ERROR_NONE || code == DRMQ_ERROR_DUPLICATE;
 }
 
-/* Whether a batch may come to be appended after an error that may pass. What is refused as a whole was refused before
- * anything was done; a row of its own has an outcome of the log. */
+/* Whether a batch may come to be appended after an error that may pass. What is refused as a whole
+ * was refused before anything was done; a row of its own has an outcome of the log. */
 static bool code_leaves_doubt(uint32_t code, bool is_whole) {
         return code == DRMQ_ERROR_TIMED_OUT || (!is_whole && code != DRMQ_ERROR_BUSY);
 }
 
-/* It was refused, and would be again. What was refused is not in the log, unless an earlier attempt put it there. */
+/* It was refused, and would be again. What was refused is not in the log, unless an earlier attempt
+ * put it there. */
 static void batch_on_refusal(struct pending_batch *b, uint32_t code, const char *text) {
         struct transfer *t = b->transfer;
         bool in_doubt = (b->in_doubt && code == DRMQ_ERROR_OUT_OF_SEQUENCE) ||
@@ -99,7 +101,8 @@ void transfer_free(struct transfer *t) {
         mem_free(t);
 }
 
-/* An atomic request that was refused says for most of its batches only that another one was the cause. */
+/* An atomic request that was refused says for most of its batches only that another one was the
+ * cause. */
 static uint32_t transfer_cause(const struct transfer *t, const struct produce_result *rows) {
         uint32_t cause = DRMQ_ERROR_NONE;
 
@@ -194,8 +197,8 @@ on_transfer_done(struct session_request *q, int r, const struct frame *answer, v
         size_t n_touched = 0;
 
         (void) q;
-        /* While the transfer still names them. None of them goes meanwhile: only lane_dismiss() ends a lane, and that is
-         * not called from here. */
+        /* While the transfer still names them. None of them goes meanwhile: only lane_dismiss()
+         * ends a lane, and that is not called from here. */
         for (size_t i = 0; i < t->n; i++)
                 if (t->batches[i])
                         t->touched[n_touched++] = t->batches[i]->lane;
@@ -250,8 +253,8 @@ static int producer_gather(struct producer *p) {
         return n > 0 ? (int) n : r;
 }
 
-/* Fills p->rows and p->slices for the gathered batches; small ones are copied together, into *ret_small, which the
- * slices borrow. Return: how many slices; -ENOMEM. */
+/* Fills p->rows and p->slices for the gathered batches; small ones are copied together, into
+ * *ret_small, which the slices borrow. Return: how many slices; -ENOMEM. */
 static int producer_fill(struct producer *p, size_t n, struct slice *ret_small) {
         size_t small_bytes = 0, n_slices = 0, at = 0, run = 0;
         _cleanup_(buf_unrefp) struct buf *small = NULL;

@@ -4,19 +4,22 @@
 /*
  * Messages to batches, batches to the log, in order and once.
  *
- * Each partition has one open batch. It is sealed when it is full, when it has lingered, or when the producer is
- * flushed; with no linger and nothing under way, at once. Sealed batches of any number of partitions travel together in
- * produce requests of about PRODUCER_REQUEST_BYTES, of which a few are under way at a time; of one partition up to
- * PRODUCER_IN_FLIGHT_MAX batches, each in a request of its own.
+ * Each partition has one open batch. It is sealed when it is full, when it has lingered, or when
+ * the producer is flushed; with no linger and nothing under way, at once. Sealed batches of any
+ * number of partitions travel together in produce requests of about PRODUCER_REQUEST_BYTES, of
+ * which a few are under way at a time; of one partition up to PRODUCER_IN_FLIGHT_MAX batches, each
+ * in a request of its own.
  *
- * Once, in order: every batch has a producer id and a sequence, numbered on in its partition. What is not answered, or
- * answered by an error that may pass, is sent again as it is: all batches of that partition that are under way come
- * back first, then they go out again from the oldest on, so that the order is kept; a node that has one already says
- * so, and that is success. A batch that fails for good leaves a gap, behind which its id is of no use: what follows
- * goes under a new id, as long as nothing of the old one may still come to be appended; what may have been appended
+ * Once, in order: every batch has a producer id and a sequence, numbered on in its partition. What
+ * is not answered, or answered by an error that may pass, is sent again as it is: all batches of
+ * that partition that are under way come back first, then they go out again from the oldest on, so
+ * that the order is kept; a node that has one already says so, and that is success. A batch that
+ * fails for good leaves a gap, behind which its id is of no use: what follows goes under a new id,
+ * as long as nothing of the old one may still come to be appended; what may have been appended
  * under the old one fails.
  *
- * Without idempotence one batch a partition is under way (so the order is kept), and a repetition may double it.
+ * Without idempotence one batch a partition is under way (so the order is kept), and a repetition
+ * may double it.
  *
  * Atomic: everything between two flushes is one request: one entry of the log, or nothing.
  */
@@ -28,8 +31,9 @@
 
 #define PRODUCER_REQUEST_BYTES ((size_t) 1 << 20)
 #define PRODUCER_IN_FLIGHT_MAX 5u
-/* Of the whole producer: requests, and batches in them, that are under way. Past either, batches stay open and fill: so
- * thousands of partitions are written to in larger batches the busier the node is. */
+/* Of the whole producer: requests, and batches in them, that are under way. Past either, batches
+ * stay open and fill: so thousands of partitions are written to in larger batches the busier the
+ * node is. */
 #define PRODUCER_REQUESTS_MAX 5u
 #define PRODUCER_BATCHES_MAX 1024u
 /* Nodes forget a producer after 24 h: one idle for half of that takes a new id. */
@@ -79,8 +83,8 @@ struct producer_config {
         enum producer_partitioner partitioner;
         uint32_t (*pick)(void *userdata, const void *key, size_t key_size, uint32_t n_partitions);
         void *pick_userdata;
-        /* Called from the loop, and from producer_flush() where memory is short; never from producer_free(). Must not
-         * call the producer. */
+        /* Called from the loop, and from producer_flush() where memory is short; never from
+         * producer_free(). Must not call the producer. */
         void (*on_delivery)(const struct producer_delivery *d, void *userdata);
         void *userdata;
 };
@@ -116,7 +120,8 @@ struct producer_sums {
         uint64_t n_retries;
 };
 
-/* @s: borrows until producer_free(). @config: borrows until return. Return: 0; -ENOMEM; -EINVAL out of range. */
+/* @s: borrows until producer_free(). @config: borrows until return. Return: 0; -ENOMEM; -EINVAL out
+ *         of range. */
 int producer_new(struct session *s, const struct producer_config *config, struct producer **ret);
 /* What has not ended is dropped. Takes NULL, returns NULL. */
 struct producer *producer_free(struct producer *p);
@@ -126,14 +131,16 @@ DEFINE_CLEANUP(struct producer *, producer_free)
  * producer_append() - take a message
  * @m: borrows until return
  *
- * Return: 1 taken, and a batch was sealed by it (there is something to write or read: run the loop); 0 taken; -EAGAIN the
- * buffer is full, or the topic's partitions are being asked for: run the loop and try again; -EMSGSIZE over
- * MESSAGE_BYTES_MAX, or over what an atomic request holds (which has failed then, up to the next flush, where the
- * caller cannot do without the message); -EINVAL no topic's name; -ENXIO no such partition; -ENOENT no
- * such topic, and other answers of the node: producer_error() says it in words; -ENOMEM.
+ * Return: 1 taken, and a batch was sealed by it (there is something to write or read: run the
+ * loop); 0 taken; -EAGAIN the buffer is full, or the topic's partitions are being asked for: run
+ * the loop and try again; -EMSGSIZE over MESSAGE_BYTES_MAX, or over what an atomic request holds
+ * (which has failed then, up to the next flush, where the caller cannot do without the message);
+ * -EINVAL no topic's name; -ENXIO no such partition; -ENOENT no such topic, and other answers of
+ * the node: producer_error() says it in words; -ENOMEM.
  */
 int producer_append(struct producer *p, const struct producer_message *m);
-/* After producer_append() said -EAGAIN: whether it is worth trying again. Lets a part of the buffer drain first. */
+/* After producer_append() said -EAGAIN: whether it is worth trying again. Lets a part of the buffer
+ * drain first. */
 bool producer_is_ready(const struct producer *p);
 /* Seals and sends all that is open. */
 void producer_flush(struct producer *p);

@@ -4,9 +4,10 @@
  * The life of a connection, and the pairing of answers with requests. Repeats nothing.
  *
  *  I1  A stream exists in CONNECTING, GREETING and UP, and in no other state.
- *  I2  Requests are under way in UP only; each is in `requests` (with answer) or in `unanswered` (without).
- *  I3  Callbacks are called from the stream's handler and the timers, last thing: after each, nothing of the session
- *      is relied on but that it exists.
+ *  I2  Requests are under way in UP only; each is in `requests` (with answer) or in `unanswered`
+ *      (without).
+ *  I3  Callbacks are called from the stream's handler and the timers, last thing: after each,
+ *      nothing of the session is relied on but that it exists.
  *  I4  in `unanswered`, end_pos rises.
  */
 
@@ -197,11 +198,13 @@ static void session_fail(struct session *s, int error) {
         s->state = SESSION_WAITING; /* I1 */
 
         if (was_up || bootstrap_is_exhausted(&s->bootstrap)) {
-                /* Between half of it and all of it, so that clients do not come back all at once. */
+                /* Between half of it and all of it, so that clients do not come back all at
+                 * once. */
                 pause = s->backoff_usec / 2 + io_random_u64(s->io) % (s->backoff_usec / 2 + 1);
                 s->backoff_usec = MIN(s->backoff_usec * 2, SESSION_BACKOFF_MAX_USEC);
         }
-        /* Without memory for the timer there is nothing left to go on with but the next call of the owner. */
+        /* Without memory for the timer there is nothing left to go on with but the next call of the
+         * owner. */
         if (io_timer_set(s->io, &s->timer, usec_add(now, pause)) < 0)
                 s->state = SESSION_IDLE;
 
@@ -437,8 +440,8 @@ static void on_session_timer(struct io_timer *t, void *userdata) {
         case SESSION_CONNECTING:
         case SESSION_GREETING:
         case SESSION_STANDS:
-                /* The timer is not moved with each byte: it looks again. Where no answer is outstanding it rests until
-                 * the next request. */
+                /* The timer is not moved with each byte: it looks again. Where no answer is
+                 * outstanding it rests until the next request. */
                 if (io_now(s->io) >= session_patience(s)) {
                         if (s->state != SESSION_STANDS || map_first(&s->requests))
                                 session_fail(s, -ETIMEDOUT);
@@ -532,8 +535,8 @@ int session_send(struct session *s,
         if (s->queue.n_bytes > SESSION_OUT_BYTES_MAX)
                 s->is_full = true;
 
-        /* At once, for the latency; while reading, one write for all that reading brings about. What goes wrong is found
-         * again by the stream's handler, which is not this call (I3). */
+        /* At once, for the latency; while reading, one write for all that reading brings about.
+         * What goes wrong is found again by the stream's handler, which is not this call (I3). */
         if (!s->is_reading && session_write(s) < 0)
                 session_set_wanted(s, IO_STREAM_READABLE | IO_STREAM_WRITABLE);
         else if (!q->has_answer && q->end_pos <= s->written_pos)

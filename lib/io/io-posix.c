@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files, clock and timers by system calls, and the blocking struct io made of them. Not here: threads and sockets
- * (lib/loop).
+ * Files, clock and timers by system calls, and the blocking struct io made of them. Not here:
+ * threads and sockets (lib/loop).
  *
  *  I1  File operations keep no state outside the file, so that jobs may call them from any thread.
- *  I2  A timer that is set while timers fire does not fire in the same pass: the pass ends at the first node that
- *      is younger than it, and b->pass_usec keeps the younger ones behind all older ones that are due.
+ *  I2  A timer that is set while timers fire does not fire in the same pass: the pass ends at the
+ *      first node that is younger than it, and b->pass_usec keeps the younger ones behind all older
+ *      ones that are due.
  */
 #include "io/io-posix.h"
 
@@ -26,7 +27,8 @@
 
 #define FILE_MODE 0640
 #define FOLDER_MODE 0750
-/* Covers every block size that disks have today; STATX_DIOALIGN needs a newer kernel than Debian 12's. */
+/* Covers every block size that disks have today; STATX_DIOALIGN needs a newer kernel than Debian
+ * 12's. */
 #define DIRECT_ALIGN_BYTES 4096u
 #define DIRECT_WINDOW_BYTES (1024u * 1024u)
 
@@ -189,7 +191,8 @@ static ssize_t pread_direct(int fd, uint8_t *p, size_t n, uint64_t pos) {
         return (ssize_t) n_done;
 }
 
-/* preadv2(2): what is cached may be less than what there is, so a short read is the end only if nothing follows. */
+/* preadv2(2): what is cached may be less than what there is, so a short read is the end only if
+ * nothing follows. */
 static ssize_t pread_nowait(int fd, uint8_t *p, size_t n, uint64_t pos) {
         size_t n_done = 0;
 

@@ -2,7 +2,8 @@
 /*
  * Checkpoint files. Not here: what a checkpoint says (drmqd/core), and when one is made.
  *
- *  I1  A file is renamed to its name only after all of it is synced; the folder is synced before success is returned.
+ *  I1  A file is renamed to its name only after all of it is synced; the folder is synced before
+ *      success is returned.
  *  I2  Nothing of a body is handed out before its checksum is right.
  *  I3  The newest two with a good header are never removed.
  */
@@ -66,7 +67,8 @@ static int header_decode(const uint8_t p[static CHECKPOINT_HEADER_BYTES],
         return 0;
 }
 
-/* Whether @name is "checkpoint-" and 20 digits that are a number; what follows them is in @ret_rest. */
+/* Whether @name is "checkpoint-" and 20 digits that are a number; what follows them is in
+ * @ret_rest. */
 static bool name_parse(const char *name, uint64_t *ret_index, const char **ret_rest) {
         uint64_t index = 0;
 
@@ -268,7 +270,8 @@ int checkpoint_load(struct io *io,
         return r;
 }
 
-/* Whether the one of this name has a good header. Return: 1; 0; -EPROTONOSUPPORT; what the disk says. */
+/* Whether the one of this name has a good header. Return: 1; 0; -EPROTONOSUPPORT; what the disk
+ * says. */
 static int header_is_good(
         struct io *io, const char *dir, const char *name, uint64_t index, uint64_t *ret_shard) {
         _cleanup_(io_file_unrefp) struct io_file *file = NULL;

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Checkpoints of a shard's state machine: "the state at this very index", as bytes that drmqd/core makes and reads. The
- * format is in log/format.h, "Checkpoint".
+ * Checkpoints of a shard's state machine: "the state at this very index", as bytes that drmqd/core
+ * makes and reads. The format is in log/format.h, "Checkpoint".
  *
- * One is written whole under a temporary name, synced, renamed in, the folder synced: so a name that looks like a
- * checkpoint's is one, unless the disk damaged it. One that is damaged, or cannot be read, is passed over for the one
- * before it, therefore two are kept; what follows it is replayed from the log.
+ * One is written whole under a temporary name, synced, renamed in, the folder synced: so a name
+ * that looks like a checkpoint's is one, unless the disk damaged it. One that is damaged, or cannot
+ * be read, is passed over for the one before it, therefore two are kept; what follows it is
+ * replayed from the log.
  *
  * One writer at a time; readers may run beside it. All of it blocks: jobs and start-up only.
  */
@@ -41,10 +42,11 @@ int checkpoint_write(struct io *io, const char *dir, uint64_t shard, const struc
 /**
  * checkpoint_load() - the newest good one
  * @ret: new body: checkpoint_done(); untouched unless 1 is returned
- * @ret_n_bad: how many damaged ones were passed over, newer than what is returned (all of them, after 0); may be NULL
+ * @ret_n_bad: how many damaged ones were passed over, newer than what is returned (all of them,
+ *         after 0); may be NULL
  *
- * Return: 1; 0 there is none; -EPROTONOSUPPORT a newer format: the node must not start from an older one; -ENOMEM; what
- * else the disk says.
+ * Return: 1; 0 there is none; -EPROTONOSUPPORT a newer format: the node must not start from an
+ * older one; -ENOMEM; what else the disk says.
  */
 int checkpoint_load(struct io *io,
                     const char *dir,
@@ -52,9 +54,11 @@ int checkpoint_load(struct io *io,
                     struct checkpoint *ret,
                     unsigned *ret_n_bad);
 
-/* The index of the newest one, going by headers and sizes alone; 0: there is none. Errors as checkpoint_load(). */
+/* The index of the newest one, going by headers and sizes alone; 0: there is none. Errors as
+ * checkpoint_load(). */
 int checkpoint_newest(struct io *io, const char *dir, uint64_t shard, uint64_t *ret_index);
 
-/* Removes all that are older than the newest two with a good header, and what was left unfinished. Syncs nothing: what
- * comes back after a crash goes with the next call. Errors as checkpoint_load(). */
+/* Removes all that are older than the newest two with a good header, and what was left unfinished.
+ * Syncs nothing: what comes back after a crash goes with the next call. Errors as
+ * checkpoint_load(). */
 int checkpoint_prune(struct io *io, const char *dir);

@@ -4,7 +4,8 @@
  *
  *  I1  No byte at or behind end_pos is read.
  *  I2  pos only grows, but for segment_cursor_seek(); indices grow along with it.
- *  I3  A length is used only to read up to it, within its group or end_pos, until the checksum over it is right.
+ *  I3  A length is used only to read up to it, within its group or end_pos, until the checksum over
+ *      it is right.
  *  I4  A place that cannot be read counts as damaged.
  */
 #include "log/cursor.h"
@@ -12,8 +13,8 @@
 #include "base/alloc.h"
 
 #define ENTRY_ALIGN_BYTES 8u
-/* How much a resync may spend on checksums of what looks like an entry and is none, in lengths of what it searches: so
- * that bytes made for it cannot make it quadratic. */
+/* How much a resync may spend on checksums of what looks like an entry and is none, in lengths of
+ * what it searches: so that bytes made for it cannot make it quadratic. */
 #define RESYNC_FACTOR 8u
 
 void segment_cursor_init(struct segment_cursor *c,
@@ -54,8 +55,9 @@ void segment_cursor_seek(struct segment_cursor *c, uint64_t pos) {
         c->is_damaged = false;
 }
 
-/* Reads the window anew from @pos on: @n bytes, and ahead up to @want, but sector by sector near a place that cannot be
- * read, and never twice there: a disk may take seconds to fail. Return: bytes; -EIO; others as io_pread(). */
+/* Reads the window anew from @pos on: @n bytes, and ahead up to @want, but sector by sector near a
+ * place that cannot be read, and never twice there: a disk may take seconds to fail. Return: bytes;
+ * -EIO; others as io_pread(). */
 static ssize_t cursor_read(struct segment_cursor *c, uint64_t pos, size_t n, size_t want) {
         size_t least = (size_t) (MIN(ALIGN_TO(pos + n, LOG_SECTOR_BYTES), c->end_pos) - pos);
         ssize_t k;
@@ -71,15 +73,16 @@ static ssize_t cursor_read(struct segment_cursor *c, uint64_t pos, size_t n, siz
                 k = io_pread(c->segment->file, c->buf->data, least, pos, c->read_flags);
         }
         if (k == -EIO && n <= LOG_SECTOR_BYTES) {
-                /* Where two sectors were to be read it may be the second; but nothing begins in the rest of the first. */
+                /* Where two sectors were to be read it may be the second; but nothing begins in the
+                 * rest of the first. */
                 c->unreadable_from = pos;
                 c->unreadable_to = ALIGN_TO(pos + 1, LOG_SECTOR_BYTES);
         }
         return k;
 }
 
-/* Borrows @n bytes at @pos until the next call. Return: 0; -EBADMSG the file ends before, or cannot be read there (I4);
- * -EAGAIN, -ENODATA, -ENOMEM. */
+/* Borrows @n bytes at @pos until the next call. Return: 0; -EBADMSG the file ends before, or cannot
+ * be read there (I4); -EAGAIN, -ENODATA, -ENOMEM. */
 static int cursor_view(struct segment_cursor *c, uint64_t pos, size_t n, const uint8_t **ret) {
         size_t want;
         ssize_t k;
@@ -124,7 +127,8 @@ static bool is_zero(const uint8_t *p, size_t n) {
         return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-/* The group header at @pos. Return: 0; -EBADMSG none, or not one that can be here; others as cursor_view(). */
+/* The group header at @pos. Return: 0; -EBADMSG none, or not one that can be here; others as
+ * cursor_view(). */
 static int cursor_group(struct segment_cursor *c, uint64_t pos, struct group_header *ret) {
         struct group_header g;
         const uint8_t *p;
@@ -146,8 +150,8 @@ static int cursor_group(struct segment_cursor *c, uint64_t pos, struct group_hea
         return 0;
 }
 
-/* What looks like an entry at @pos, which ends at @limit at the latest; its checksum has not been looked at. Return and
- * errors as cursor_group(). */
+/* What looks like an entry at @pos, which ends at @limit at the latest; its checksum has not been
+ * looked at. Return and errors as cursor_group(). */
 static int cursor_entry_header(struct segment_cursor *c,
                                uint64_t pos,
                                uint64_t limit,
@@ -230,7 +234,8 @@ static void leave_group(struct segment_cursor *c, uint64_t end) {
         c->at_group = true;
 }
 
-/* Padding that ends a group whose header was not seen. Return: 1 it is; 0; others as cursor_view(). */
+/* Padding that ends a group whose header was not seen. Return: 1 it is; 0; others as
+ * cursor_view(). */
 static int at_padding(struct segment_cursor *c) {
         uint64_t boundary = MIN(ALIGN_TO(c->pos, LOG_SECTOR_BYTES), c->end_pos);
         const uint8_t *p;
@@ -242,8 +247,8 @@ static int at_padding(struct segment_cursor *c) {
         return r < 0 ? r : is_zero(p, (size_t) (boundary - c->pos));
 }
 
-/* Passes over a group header, if one stands at pos. Return: 1 it did; 0 it is for an entry to stand here; others as
- * cursor_group(). */
+/* Passes over a group header, if one stands at pos. Return: 1 it did; 0 it is for an entry to stand
+ * here; others as cursor_group(). */
 static int pass_group(struct segment_cursor *c) {
         struct group_header g;
         int r;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A node's directory: who it belongs to, and which shards it holds (the table of `node` is in log/format.h).
+ * A node's directory: who it belongs to, and which shards it holds (the table of `node` is in
+ * log/format.h).
  *
- *  I1  A shard is listed only once it is whole, synced and under its final name; so a shard that is listed was there.
- *  I2  Nothing is made or removed before the lock is held and both copies of `node` have been looked at; nothing is made
- *      where `node` is missing and anything speaks for its having been there.
- *  I3  As in hardstate.c: one copy after the other, each synced, and nothing counts before a sync of our own.
+ *  I1  A shard is listed only once it is whole, synced and under its final name; so a shard that is
+ *      listed was there.
+ *  I2  Nothing is made or removed before the lock is held and both copies of `node` have been
+ *      looked at; nothing is made where `node` is missing and anything speaks for its having been
+ *      there.
+ *  I3  As in hardstate.c: one copy after the other, each synced, and nothing counts before a sync
+ *      of our own.
  */
 #include "log/datadir.h"
 
@@ -265,7 +269,8 @@ static int look_into(struct datadir *d, struct contents *ret) {
         return r;
 }
 
-/* Refuses a folder that `node` is missing from, unless it is empty but for what a first start leaves (I2). */
+/* Refuses a folder that `node` is missing from, unless it is empty but for what a first start
+ * leaves (I2). */
 static int check_contents(struct datadir *d, bool *ret_has_node, char **reterr_what) {
         struct contents c;
         int r;
@@ -337,7 +342,8 @@ static int make_node(struct datadir *d, uint64_t node_id) {
         if (!incoming || !from || !to || !parent)
                 return -ENOMEM;
 
-        /* The directory's own name; where we may not look into its parent, somebody else made it. */
+        /* The directory's own name; where we may not look into its parent, somebody else made
+         * it. */
         r = io_sync_dir(d->io, parent);
         if (r < 0 && r != -EACCES)
                 return r;
@@ -483,8 +489,8 @@ int datadir_open(struct io *io,
         if (r < 0 && r != -EEXIST)
                 return r;
 
-        /* Before the lock, so that no file is put into a foreign folder; and behind it, because another process may have
-         * been at work until then. */
+        /* Before the lock, so that no file is put into a foreign folder; and behind it, because
+         * another process may have been at work until then. */
         r = check_contents(d, &has_node, reterr_what);
         if (r < 0)
                 return r;

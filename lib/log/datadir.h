@@ -2,11 +2,13 @@
 #pragma once
 
 /*
- * A node's directory: its lock, its identity (node id, cluster id, incarnation; two checksummed copies), the list of its
- * shards, and creations that did not finish. Start-up only: everything here blocks.
+ * A node's directory: its lock, its identity (node id, cluster id, incarnation; two checksummed
+ * copies), the list of its shards, and creations that did not finish. Start-up only: everything
+ * here blocks.
  *
- * A directory or shard is made whole under incoming/, synced, renamed in, the folder synced, and only then listed in
- * `node`. Listed and missing stops the node (-EBADMSG); unlisted is an unfinished creation and is removed.
+ * A directory or shard is made whole under incoming/, synced, renamed in, the folder synced, and
+ * only then listed in `node`. Listed and missing stops the node (-EBADMSG); unlisted is an
+ * unfinished creation and is removed.
  */
 
 #include "base/macro.h"
@@ -27,9 +29,10 @@ struct node_identity {
  * @node_id: who we are; 0: whoever the directory says (1 for a new one)
  * @tracer: may be NULL
  *
- * Return: 0; -EBUSY another process holds it; -EBADMSG damaged or incomplete: nothing is deleted; -EPROTONOSUPPORT of a
- * newer format; -EXDEV it is another node's; -ENOTEMPTY it holds foreign files and is not a node's; -EACCES, -EROFS,
- * -ENOSPC, … of the system. @reterr_what (mem_free) names file and reason in words, where there is more to say.
+ * Return: 0; -EBUSY another process holds it; -EBADMSG damaged or incomplete: nothing is deleted;
+ * -EPROTONOSUPPORT of a newer format; -EXDEV it is another node's; -ENOTEMPTY it holds foreign
+ * files and is not a node's; -EACCES, -EROFS, -ENOSPC, … of the system. @reterr_what (mem_free)
+ * names file and reason in words, where there is more to say.
  */
 int datadir_open(struct io *io,
                  const char *path,
@@ -46,8 +49,8 @@ const char *datadir_path(const struct datadir *d);
 /* Borrows; ascending. */
 const uint64_t *datadir_shards(const struct datadir *d, size_t *ret_n);
 bool datadir_has_shard(const struct datadir *d, uint64_t shard);
-/* Makes and lists a new shard. Return: 0; -EEXIST; -EMFILE as many are listed as can be; -EIO, -ENOSPC, …: it is not
- * listed, and may be tried again. */
+/* Makes and lists a new shard. Return: 0; -EEXIST; -EMFILE as many are listed as can be; -EIO,
+ * -ENOSPC, …: it is not listed, and may be tried again. */
 int datadir_create_shard(struct datadir *d, uint64_t shard);
 /* "PATH/shard-N"; returns new string. */
 char *datadir_shard_path(const struct datadir *d, uint64_t shard);

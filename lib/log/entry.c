@@ -3,7 +3,8 @@
  * Entries as bytes (the table is in log/format.h) and back.
  *
  *  I1  entry_encode() writes exactly entry_size() bytes, whatever lay there before.
- *  I2  entry_decode() touches no byte behind the @n it was given, and gives out nothing before the checksum is right.
+ *  I2  entry_decode() touches no byte behind the @n it was given, and gives out nothing before the
+ *      checksum is right.
  *  I3  Every byte of an entry is covered by its checksum or by a batch's own; padding by neither.
  */
 #include "log/entry.h"
@@ -18,7 +19,8 @@
 static_assert(ENTRY_HEADER_BYTES % ENTRY_ALIGN == 0, "slice headers begin on a boundary");
 static_assert(SLICE_HEADER_BYTES % ENTRY_ALIGN == 0, "slice headers stay on a boundary");
 
-/* What the checksum covers: the header behind it and the slice headers or the body, then the batches' first bytes. */
+/* What the checksum covers: the header behind it and the slice headers or the body, then the
+ * batches' first bytes. */
 static uint32_t entry_checksum(const uint8_t *p,
                                uint32_t salt,
                                size_t n_front,

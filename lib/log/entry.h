@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * One entry of the log in memory: what Raft orders. A produce entry carries slices, each the batch of one
- * partition; other kinds carry a body that only drmqd/core understands.
+ * One entry of the log in memory: what Raft orders. A produce entry carries slices, each the batch
+ * of one partition; other kinds carry a body that only drmqd/core understands.
  */
 
 #include "base/macro.h"
@@ -30,11 +30,12 @@ struct entry {
         uint32_t body_bytes;
 };
 
-/* Bytes that @e takes in a group write, padding to 8 included. Return: 0; -EMSGSIZE past ENTRY_BYTES_MAX. */
+/* Bytes that @e takes in a group write, padding to 8 included. Return: 0; -EMSGSIZE past
+ * ENTRY_BYTES_MAX. */
 int entry_size(const struct entry *e, size_t *ret_bytes);
 
-/* Writes @e, whose entry_size() bytes have room at @p, padding zeroed. Each batch is copied and the copy given its base
- * offset and the term (batch_assign()): what @e borrows is not written to. */
+/* Writes @e, whose entry_size() bytes have room at @p, padding zeroed. Each batch is copied and the
+ * copy given its base offset and the term (batch_assign()): what @e borrows is not written to. */
 void entry_encode(const struct entry *e, uint32_t salt, uint8_t *p);
 
 enum entry_verify {
@@ -50,10 +51,12 @@ enum entry_verify {
  * @ret: borrows @p and @slices
  * @ret_bytes: its size with padding
  *
- * Nothing of it is trusted before its checksum is right. With ENTRY_VERIFY_BATCHES a bad batch makes the entry bad.
+ * Nothing of it is trusted before its checksum is right. With ENTRY_VERIFY_BATCHES a bad batch
+ * makes the entry bad.
  *
- * Return: 0; -EBADMSG not an entry, or damaged; -ENOBUFS more slices than @n_slices_max (the count in the header
- * says how many; the checksum has not been looked at then); -EMSGSIZE it does not end within @n.
+ * Return: 0; -EBADMSG not an entry, or damaged; -ENOBUFS more slices than @n_slices_max (the count
+ * in the header says how many; the checksum has not been looked at then); -EMSGSIZE it does not end
+ * within @n.
  */
 int entry_decode(const uint8_t *p,
                  size_t n,
@@ -71,7 +74,8 @@ struct entry_room {
 };
 
 void entry_room_done(struct entry_room *room);
-/* As entry_decode(), with as many slices as there are; @room keeps them. Return: as there, or -ENOMEM, but not -ENOBUFS. */
+/* As entry_decode(), with as many slices as there are; @room keeps them. Return: as there, or
+ * -ENOMEM, but not -ENOBUFS. */
 int entry_decode_into(const uint8_t *p,
                       size_t n,
                       uint32_t salt,

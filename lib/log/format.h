@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * The log on disk, byte by byte; drmq-log(5) gives the same tables in the same order. All integers are
- * little-endian, but for what lies inside a record batch. "Checksum" is CRC-32C; "salted" means seeded with the
- * segment's salt, so that neither payload nor bytes of an older file can pass for part of this one.
+ * The log on disk, byte by byte; drmq-log(5) gives the same tables in the same order. All integers
+ * are little-endian, but for what lies inside a record batch. "Checksum" is CRC-32C; "salted" means
+ * seeded with the segment's salt, so that neither payload nor bytes of an older file can pass for
+ * part of this one.
  *
  * A segment file:
  *
@@ -33,15 +34,15 @@
  *    16    8  last index                                            "
  *    24    8  term of the last index                                "
  *    32    4  length: this header and the entries, without padding  group_header_decode()
- *    36    4  how many of its sectors are all zero by content       recovery (unfinished or damaged)
+ *    36    4  how many of its sectors are all zero by content       recovery
  *    40    8  durable index known when this was written             recovery
  *    48    8  commit index known when this was written              "
  *    56    8  term of the durable index                             "
  *    64    …  entries, each on an 8-byte boundary
  *
  * Entry
- *     0    4  salted checksum of bytes 4..39, the slice headers, and of each batch its first 21 bytes (what the
- *             batch's own checksum leaves out); of other kinds: of the whole body
+ *     0    4  salted checksum of bytes 4..39, the slice headers, and of each batch its first 21
+ *             bytes (what the batch's own checksum leaves out); of other kinds: of the whole body
  *     4    4  length: header, slice headers and batches (or body), without padding
  *     8    8  index
  *    16    8  term
@@ -61,8 +62,8 @@
  *    36    1  priority
  *    37    3  zero
  *
- * Footer of a closed segment, 512 bytes on a boundary, written once all that it names is synced; the file ends
- * behind it
+ * Footer of a closed segment, 512 bytes on a boundary, written once all that it names is synced;
+ * the file ends behind it
  *     0    4  salted checksum of bytes 4..511
  *     4    4  magic "DRSF"
  *     8    8  last index
@@ -85,9 +86,10 @@
  *    44    4  number of partitions
  *    48    8  number of points
  *    56    8  position in the segment up to which it speaks
- *    64    …  per partition, by id, 48 bytes: partition id 8, first point's number 8, number of points 4, zero 4,
- *             first offset 8, last offset 8, append time of the last batch 8
- *     …    …  per point, by partition and offset, 24 bytes: base offset 8, append time 8, position of its entry 8
+ *    64    …  per partition, by id, 48 bytes: partition id 8, first point's number 8, number of
+ *             points 4, zero 4, first offset 8, last offset 8, append time of the last batch 8
+ *     …    …  per point, by partition and offset, 24 bytes: base offset 8, append time 8, position
+ *     of its entry 8
  *
  * Hard state, file "hardstate": two copies, in the blocks at 0 and 4096, each 4096 bytes
  *     0    4  checksum of bytes 4..4095
@@ -146,7 +148,8 @@
 #define INDEX_PARTITION_BYTES 48u
 #define INDEX_POINT_BYTES 24u
 
-/* An entry is no longer than this, and a group write no longer than its header and such an entry. */
+/* An entry is no longer than this, and a group write no longer than its header and such an
+ * entry. */
 #define ENTRY_BYTES_MAX (UINT32_C(32) << 20)
 #define GROUP_BYTES_MAX (GROUP_HEADER_BYTES + ENTRY_BYTES_MAX)
 #define ENTRY_SLICES_MAX 65535u

@@ -2,8 +2,10 @@
 /*
  * Term, vote and intent in two copies (the table is in log/format.h).
  *
- *  I1  The second copy is touched only when the first is synced: at any moment one of them is whole.
- *  I2  Nothing that was read counts before it is synced: a kill may have left a copy that is readable and not on disk.
+ *  I1  The second copy is touched only when the first is synced: at any moment one of them is
+ *      whole.
+ *  I2  Nothing that was read counts before it is synced: a kill may have left a copy that is
+ *      readable and not on disk.
  */
 #include "log/hardstate.h"
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The index of one segment, in memory and as a file. Not here: reading the entries that it leads to (log/reader.h).
+ * The index of one segment, in memory and as a file. Not here: reading the entries that it leads to
+ * (log/reader.h).
  *
- *  I1  Of a partition, points ascend by offset and by position, INDEX_DISTANCE_BYTES or more apart; its first slice in
- *      the segment has one. A partition without points does not exist.
+ *  I1  Of a partition, points ascend by offset and by position, INDEX_DISTANCE_BYTES or more apart;
+ *      its first slice in the segment has one. A partition without points does not exist.
  *  I2  index_builder_add() notes all slices of an entry or none.
- *  I3  No number read from a file is used before it has been compared with the size of the file or of the segment.
+ *  I3  No number read from a file is used before it has been compared with the size of the file or
+ *      of the segment.
  */
 #include "log/index.h"
 
@@ -75,7 +77,8 @@ struct index_builder *index_builder_free(struct index_builder *b) {
         return mem_free(b);
 }
 
-/* Makes room for one more point. By a quarter, not by doubling: there may be ten thousand of these. */
+/* Makes room for one more point. By a quarter, not by doubling: there may be ten thousand of
+ * these. */
 static int partition_reserve(struct partition_points *p) {
         uint32_t n = p->n_allocated + p->n_allocated / 4 + 2;
         struct index_point *points;
@@ -617,8 +620,8 @@ int index_file_open_bytes(const struct segment *s,
         return 0;
 }
 
-/* Where a partition's points are: numbers @ret_first to @ret_first + @ret_n - 1. Return: 1; 0 it has none; -EBADMSG;
- * -EIO. */
+/* Where a partition's points are: numbers @ret_first to @ret_first + @ret_n - 1. Return: 1; 0 it
+ * has none; -EBADMSG; -EIO. */
 static int find_partition(struct index_file *f, uint64_t id, uint64_t *ret_first, uint32_t *ret_n) {
         uint32_t low = 0, high = f->n_partitions;
         uint64_t low_id = 0, high_id = UINT64_MAX;

@@ -2,19 +2,21 @@
 #pragma once
 
 /*
- * The index of one segment: partition -> points (offset, append time, position of the entry). While a segment is open
- * its index is in memory (struct index_builder, on the loop); when it is closed the index is written beside it, sorted,
- * and searched there by reading (struct index_file). It can always be rebuilt from the segment: missing or bad is never
- * an error to a user, only work.
+ * The index of one segment: partition -> points (offset, append time, position of the entry). While
+ * a segment is open its index is in memory (struct index_builder, on the loop); when it is closed
+ * the index is written beside it, sorted, and searched there by reading (struct index_file). It can
+ * always be rebuilt from the segment: missing or bad is never an error to a user, only work.
  *
- * A slice has a point if its entry begins INDEX_DISTANCE_BYTES or more behind the partition's last point in this
- * segment; so the first one of each partition always has. What follows from that for who reads:
+ * A slice has a point if its entry begins INDEX_DISTANCE_BYTES or more behind the partition's last
+ * point in this segment; so the first one of each partition always has. What follows from that for
+ * who reads:
  *
  *  - a partition without points is not in the segment;
- *  - a slice without a point of its own begins less than INDEX_DISTANCE_BYTES behind the last point at or before it.
+ *  - a slice without a point of its own begins less than INDEX_DISTANCE_BYTES behind the last point
+ *    at or before it.
  *
- * Points are hints: the reader verifies the entry that it finds, and a point that leads to no entry with that very slice
- * means that the index is bad.
+ * Points are hints: the reader verifies the entry that it finds, and a point that leads to no entry
+ * with that very slice means that the index is bad.
  */
 
 #include "base/macro.h"
@@ -33,11 +35,12 @@ struct index_point {
         uint64_t pos; /* of the entry, in the segment */
 };
 
-/* What a search is for. Of the points it wants the last one that cannot be behind what is looked for, and those that
- * follow. */
+/* What a search is for. Of the points it wants the last one that cannot be behind what is looked
+ * for, and those that follow. */
 enum index_key {
         INDEX_KEY_OFFSET, /* the batch that holds an offset: from the last point at or before it */
-        INDEX_KEY_TIME, /* the first batch appended at or after a time: from the last point before it */
+        /* the first batch appended at or after a time: from the last point before it */
+        INDEX_KEY_TIME,
 };
 
 /* ---- In memory, growing ---- */
@@ -53,7 +56,8 @@ DEFINE_CLEANUP(struct index_builder *, index_builder_free)
  * @e: borrows until return; entries without slices are fine
  * @pos: where it stands; not before the entry added last
  *
- * Return: 0; -ENOMEM nothing is noted: the index is incomplete and must be rebuilt before use, or the entry added again.
+ * Return: 0; -ENOMEM nothing is noted: the index is incomplete and must be rebuilt before use, or
+ * the entry added again.
  */
 int index_builder_add(struct index_builder *b, const struct entry *e, uint64_t pos);
 
@@ -63,7 +67,8 @@ int index_builder_add(struct index_builder *b, const struct entry *e, uint64_t p
  * @n_max: no more than these
  * @ret: borrows until the next change; untouched after 0
  *
- * Where no point is at or before the key: from the partition's first on. Return: how many; 0 the partition is not here.
+ * Where no point is at or before the key: from the partition's first on. Return: how many; 0 the
+ * partition is not here.
  */
 size_t index_builder_points(const struct index_builder *b,
                             uint64_t partition_id,
@@ -71,8 +76,8 @@ size_t index_builder_points(const struct index_builder *b,
                             uint64_t key,
                             size_t n_max,
                             const struct index_point **ret);
-/* Takes back all at or behind @pos (a truncation). What the encoded file says of a partition's last offset and time may
- * be too high from then on, until the next add. */
+/* Takes back all at or behind @pos (a truncation). What the encoded file says of a partition's last
+ * offset and time may be too high from then on, until the next add. */
 void index_builder_cut(struct index_builder *b, uint64_t pos);
 /* Return: how many. */
 uint64_t index_builder_n_points(const struct index_builder *b);
@@ -89,15 +94,17 @@ int index_builder_encode(const struct index_builder *b,
  * index_write() - put an index beside its segment
  * @s: borrows; only what never changes in it is looked at
  *
- * Blocks: jobs and start-up. Temporary name (".idx.new"), sync, rename; the folder is not synced, as the file can be
- * rebuilt. A temporary name that is there is what a crash left, and goes, or somebody else's who is writing the same
- * bytes: then one of the two succeeds.
+ * Blocks: jobs and start-up. Temporary name (".idx.new"), sync, rename; the folder is not synced,
+ * as the file can be rebuilt. A temporary name that is there is what a crash left, and goes, or
+ * somebody else's who is writing the same bytes: then one of the two succeeds.
  *
- * Return: 0; -EEXIST somebody else was at it and came first; -ENOSPC, -EIO, …: there is none, or the one before; -ENOMEM.
+ * Return: 0; -EEXIST somebody else was at it and came first; -ENOSPC, -EIO, …: there is none, or
+ * the one before; -ENOMEM.
  */
 int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, size_t n);
 
-/* Reads all of a closed segment. Damaged entries are stepped over. Blocks. Return: 0 and a new builder; -ENOMEM. */
+/* Reads all of a closed segment. Damaged entries are stepped over. Blocks. Return: 0 and a new
+ * builder; -ENOMEM. */
 int index_build(const struct segment *s, struct index_builder **ret);
 
 /* index_build() and index_write(). Blocks. */
@@ -112,10 +119,12 @@ struct index_file;
  *
  * Blocks.
  *
- * Return: 0; -ENOENT, -EBADMSG rebuild it (a newer format, or an older file's index, counts as bad); -ENOMEM; -EIO.
+ * Return: 0; -ENOENT, -EBADMSG rebuild it (a newer format, or an older file's index, counts as
+ * bad); -ENOMEM; -EIO.
  */
 int index_file_open(struct io *io, const struct segment *s, bool whole, struct index_file **ret);
-/* The same over the file's bytes, of any size; borrows them until index_file_close(). Return: 0; -EBADMSG; -ENOMEM. */
+/* The same over the file's bytes, of any size; borrows them until index_file_close(). Return: 0;
+ * -EBADMSG; -ENOMEM. */
 int index_file_open_bytes(const struct segment *s,
                           const uint8_t *bytes,
                           size_t n,
@@ -133,7 +142,8 @@ bool index_file_is_verified(const struct index_file *f);
  * @ret_first: the partition's first point, after a positive result; may be NULL
  * @ret_more: whether points follow the last of them; may be NULL
  *
- * Each point's place lies inside the segment, and they ascend; more is not promised. A few reads of the file.
+ * Each point's place lies inside the segment, and they ascend; more is not promised. A few reads of
+ * the file.
  *
  * Return: how many; 0 the partition is not in the segment; -EBADMSG rebuild it; -EIO.
  */

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fetches: the batches of one partition. Not here: walking entries (cursor.c), searching an index (index.c), reading all
- * entries (scan.c).
+ * Fetches: the batches of one partition. Not here: walking entries (cursor.c), searching an index
+ * (index.c), reading all entries (scan.c).
  *
- *  I1  Slices ascend by offset, each has its last offset at or behind the offset that was wanted next, and its batch's
- *      checksum is right.
- *  I2  A slice is given out only if it follows what was wanted without a gap in offsets: a gap is damage, also where
- *      the damage itself was not seen (an index that was made at a start leaves out what was bad then).
+ *  I1  Slices ascend by offset, each has its last offset at or behind the offset that was wanted
+ *      next, and its batch's checksum is right.
+ *  I2  A slice is given out only if it follows what was wanted without a gap in offsets: a gap is
+ *      damage, also where the damage itself was not seen (an index that was made at a start leaves
+ *      out what was bad then).
  *      TODO: when a cleaner takes batches out, it has to leave word of the gaps that it makes.
- *  I3  Where offsets leave a gap, every index that was consulted has been verified whole before it is called damage.
+ *  I3  Where offsets leave a gap, every index that was consulted has been verified whole before it
+ *      is called damage.
  *  I4  Positions at or behind the end that a segment had when the fetch was made are never read.
  *  I5  Without leave to block, nothing is opened, and all reads are IO_READ_NOWAIT.
  *
- * A run walks "stretches" of a segment: a stretch begins at a point, at the hint, or at the segment's start, and is
- * INDEX_DISTANCE_BYTES longer than the position of the last point in it. (Where the points are not known yet: than the
- * end of the last batch found. That is further, so nothing is missed, and large batches that follow each other need no
- * index.) At its end the next point is looked up.
+ * A run walks "stretches" of a segment: a stretch begins at a point, at the hint, or at the
+ * segment's start, and is INDEX_DISTANCE_BYTES longer than the position of the last point in it.
+ * (Where the points are not known yet: than the end of the last batch found. That is further, so
+ * nothing is missed, and large batches that follow each other need no index.) At its end the next
+ * point is looked up.
  */
 #include "log/reader.h"
 
@@ -25,13 +28,15 @@
 #include "log/cursor.h"
 #include "log/shard-log-internal.h"
 
-/* Of one look into an index. As many batches, or this many times INDEX_DISTANCE_BYTES, come from it. */
+/* Of one look into an index. As many batches, or this many times INDEX_DISTANCE_BYTES, come from
+ * it. */
 #define POINTS_MAX 256u
 /* The first read of a run, a read in a stretch with few batches of the partition, the largest. */
 #define READ_FIRST_BYTES (64u * 1024u)
 #define READ_SPARSE_BYTES (INDEX_DISTANCE_BYTES + 4096u)
 #define READ_BYTES_MAX (UINT64_C(4) << 20)
-/* A run ends once it has read so much: on the loop, because a step must be short; in a job, if it has something. */
+/* A run ends once it has read so much: on the loop, because a step must be short; in a job, if it
+ * has something. */
 #define STEP_BYTES_MAX (UINT64_C(4) << 20)
 #define JOB_BYTES_MAX (UINT64_C(64) << 20)
 #define GATHER_BYTES_MIN (32u * 1024u)
@@ -130,7 +135,8 @@ static int hold_points(struct held_segment *h, const struct index_point *points,
         return 0;
 }
 
-/* Copies the points of what has no index file yet: the open segment, and those whose file is being written. */
+/* Copies the points of what has no index file yet: the open segment, and those whose file is being
+ * written. */
 static int hold_known(struct log_read *r, struct shard_log *l, struct held_segment *h) {
         const struct index_point *points = NULL;
         size_t n;
@@ -166,8 +172,8 @@ static bool hint_fits(const struct log_position *hint, const struct segment *s, 
                hint->pos >= SEGMENT_HEADER_BYTES && hint->pos <= s->end_pos && hint->pos % 8 == 0;
 }
 
-/* Which segments may be needed: from the hint's on; the newest, where its points show that the key lies there; else
- * all. Return: the first of them. */
+/* Which segments may be needed: from the hint's on; the newest, where its points show that the key
+ * lies there; else all. Return: the first of them. */
 static size_t
 first_needed(struct log_read *r, const struct shard_log *l, const struct log_position *hint) {
         const struct index_point *first;
@@ -290,8 +296,8 @@ struct log_read *log_read_free(struct log_read *r) {
 
 /* ---- Points ---- */
 
-/* The index is missing or bad: from the segment itself. It is written too, for the next one; not being able to is no
- * reason not to read. */
+/* The index is missing or bad: from the segment itself. It is written too, for the next one; not
+ * being able to is no reason not to read. */
 static int build_index(struct log_read *r, struct held_segment *h) {
         _cleanup_(mem_freep) uint8_t *bytes = NULL;
         size_t n;
@@ -310,8 +316,8 @@ static int build_index(struct log_read *r, struct held_segment *h) {
         return 0;
 }
 
-/* Looks into a closed segment's index. @ret_first, @ret_more as index_file_points(). Return: how many; 0 the partition is
- * not there; -EAGAIN; -ENOMEM. */
+/* Looks into a closed segment's index. @ret_first, @ret_more as index_file_points(). Return: how
+ * many; 0 the partition is not there; -EAGAIN; -ENOMEM. */
 static int look_up(struct log_read *r,
                    struct held_segment *h,
                    uint64_t key,
@@ -390,7 +396,8 @@ static int find_points(struct log_read *r, uint64_t key) {
         return 0;
 }
 
-/* Whether the partition is in a segment, and with which first point. Return: 1; 0 it is not; errors as look_up(). */
+/* Whether the partition is in a segment, and with which first point. Return: 1; 0 it is not; errors
+ * as look_up(). */
 static int probe(struct log_read *r, struct held_segment *h) {
         struct index_point point;
         bool more;
@@ -413,8 +420,9 @@ static int probe(struct log_read *r, struct held_segment *h) {
         return h->has_partition;
 }
 
-/* The last segment in which the partition begins before the key, else the first one: what is looked for lies there, or
- * is the first that follows. By halves; a segment without the partition says nothing, then the next one is asked. */
+/* The last segment in which the partition begins before the key, else the first one: what is looked
+ * for lies there, or is the first that follows. By halves; a segment without the partition says
+ * nothing, then the next one is asked. */
 static int find_segment(struct log_read *r, size_t *ret) {
         size_t low = 0, high = r->n_segments, found = 0;
 
@@ -454,8 +462,8 @@ static int find_segment(struct log_read *r, size_t *ret) {
 
 /* ---- Slices ---- */
 
-/* The window is left: where little of it is shared, the batches move into memory of their own, so that small batches far
- * apart do not hold all that lies between them. Return: 0; -ENOMEM. */
+/* The window is left: where little of it is shared, the batches move into memory of their own, so
+ * that small batches far apart do not hold all that lies between them. Return: 0; -ENOMEM. */
 static int settle(struct log_read *r) {
         size_t n_bytes = 0;
 
@@ -567,7 +575,8 @@ static int take_batch(struct log_read *r,
                         return TAKE_ENOUGH; /* the next run looks into it */
                 if (r->n_unverified > 0)
                         return SUSPICIOUS; /* I3 */
-                note_damage(r, r->cursor.pos, e->index); /* it was not seen itself: it is before this */
+                /* it was not seen itself: it is before this */
+                note_damage(r, r->cursor.pos, e->index);
                 r->next_good_offset = s->base_offset;
                 return -EBADMSG; /* I2 */
         }
@@ -652,8 +661,8 @@ static void begin_segment(struct log_read *r, size_t i, uint64_t pos) {
         r->n_points = r->point_i = 0;
 }
 
-/* Goes to the next point at or behind the cursor. Return: 1; 0 there is none in this segment; -ENODATA there are more
- * than are at hand, and something is gathered; errors as look_up(). */
+/* Goes to the next point at or behind the cursor. Return: 1; 0 there is none in this segment;
+ * -ENODATA there are more than are at hand, and something is gathered; errors as look_up(). */
 static int next_stretch(struct log_read *r) {
         struct segment_cursor *c = &r->cursor;
         int k;
@@ -671,7 +680,8 @@ static int next_stretch(struct log_read *r) {
                         if (p->pos < c->pos && p->pos + INDEX_DISTANCE_BYTES <= c->pos)
                                 continue;
 
-                        /* At or before the cursor: its batch has been read, but not all that belongs to it. */
+                        /* At or before the cursor: its batch has been read, but not all that
+                         * belongs to it. */
                         if (p->pos > c->pos)
                                 segment_cursor_seek(c, p->pos);
                         r->stretch_end = p->pos + INDEX_DISTANCE_BYTES;
@@ -708,7 +718,8 @@ static size_t read_bytes(const struct log_read *r) {
                             (uint64_t) READ_SPARSE_BYTES);
 }
 
-/* Steps over what is damaged at the cursor. Return: 0; -EAGAIN; others as segment_cursor_resync(). */
+/* Steps over what is damaged at the cursor. Return: 0; -EAGAIN; others as
+ * segment_cursor_resync(). */
 static int step_over(struct log_read *r) {
         struct segment_cursor *c = &r->cursor;
         uint64_t pos = c->pos;
@@ -811,7 +822,8 @@ static int run_stretches(struct log_read *r) {
         }
 }
 
-/* Which index is damaged, where the walk does not know because it began behind the start of the segment. */
+/* Which index is damaged, where the walk does not know because it began behind the start of the
+ * segment. */
 static int find_damaged_index(struct log_read *r) {
         const struct held_segment *h = r->segments + r->damage_segment_i;
         _cleanup_(segment_cursor_done) struct segment_cursor c = {};

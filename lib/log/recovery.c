@@ -3,11 +3,13 @@
  * What a start makes of what it finds. Policy and source: log/recovery.h; truncation is truncate.c.
  *
  *  I1  Nothing is written before all is read that decides about it.
- *  I2  Zeroes are written over an unfinished group, and over what only the page cache shows behind the end.
- *  I3  A good group header at a later place proves that everything before it was synced: so only what has nothing good
- *      behind it can be unfinished.
- *  I4  An unfinished group that is zeroed in part is still unfinished: a cut may be cut short and begun again. The header
- *      that goes with it names as durable nothing but good groups: else it stays (scan.bad.follows_bad).
+ *  I2  Zeroes are written over an unfinished group, and over what only the page cache shows behind
+ *      the end.
+ *  I3  A good group header at a later place proves that everything before it was synced: so only
+ *      what has nothing good behind it can be unfinished.
+ *  I4  An unfinished group that is zeroed in part is still unfinished: a cut may be cut short and
+ *      begun again. The header that goes with it names as durable nothing but good groups: else it
+ *      stays (scan.bad.follows_bad).
  */
 #include "log/recovery.h"
 
@@ -202,7 +204,8 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
         return 0;
 }
 
-/* Walks the file. Afterwards segment is what the good headers say, and bad what has nothing good behind it. */
+/* Walks the file. Afterwards segment is what the good headers say, and bad what has nothing good
+ * behind it. */
 static int scan_file(struct scan *s) {
         struct segment *segment = s->segment;
         uint64_t pos = SEGMENT_HEADER_BYTES;
@@ -268,8 +271,8 @@ static int group_is_unfinished(struct scan *s) {
         return count_zero_sectors(p, n) > s->bad.group.n_zero_sectors;
 }
 
-/* Nothing is behind the end of the log, neither on the disk nor in the page cache: what a failed sync left there would
- * come to disk with the page that the next group is written to. */
+/* Nothing is behind the end of the log, neither on the disk nor in the page cache: what a failed
+ * sync left there would come to disk with the page that the next group is written to. */
 static int zero_tail(struct scan *s, uint64_t from_pos) {
         uint64_t end_pos;
         int r;
@@ -285,7 +288,8 @@ static int zero_tail(struct scan *s, uint64_t from_pos) {
         return zero_behind(s->segment->file, from_pos, end_pos);
 }
 
-/* Decides about what has nothing good behind it: the end of the log, an unfinished group, or corruption. */
+/* Decides about what has nothing good behind it: the end of the log, an unfinished group, or
+ * corruption. */
 static int scan_judge_tail(struct scan *s) {
         struct segment *segment = s->segment;
         struct recovery_report *report = &s->out->report;
@@ -384,8 +388,8 @@ static int scan_newest(struct recovered *out,
         if (r < 0)
                 return r;
 
-        /* The walk that readers make finds good entries in damaged groups too: the index is to say the same. Where it
-         * cannot be made, what was found here is enough. */
+        /* The walk that readers make finds good entries in damaged groups too: the index is to say
+         * the same. Where it cannot be made, what was found here is enough. */
         if (out->report.n_damaged_regions > n_damaged_before) {
                 _cleanup_(index_builder_freep) struct index_builder *whole = NULL;
 
@@ -457,8 +461,8 @@ static int unlink_in(struct io *io, const char *dir, const char *name) {
         return r == -ENOENT ? 0 : r;
 }
 
-/* Opens one file; of a closed one reads the footer. Return: 1 it is there, and closed files are whole; 0 it is there, its
- * footer is bad; -EBADMSG its header is. */
+/* Opens one file; of a closed one reads the footer. Return: 1 it is there, and closed files are
+ * whole; 0 it is there, its footer is bad; -EBADMSG its header is. */
 static int add_segment(struct recovered *out,
                        struct io *io,
                        const char *dir,
@@ -521,7 +525,8 @@ static int open_successor(struct recovered *out, struct io *io, const char *dir,
         return 0;
 }
 
-/* Opens all files. What is missing or bad is noted. Return: 1 what stands before the newest file is whole; 0 it is not. */
+/* Opens all files. What is missing or bad is noted. Return: 1 what stands before the newest file is
+ * whole; 0 it is not. */
 static int open_segments(struct recovered *out,
                          struct io *io,
                          const char *dir,

@@ -2,29 +2,35 @@
 #pragma once
 
 /*
- * What a shard's folder holds, and how it is put in order: the start of a log, and truncation by intent. All of it
- * blocks: for start-up and for jobs of the shard's own queue, while no group write is under way.
+ * What a shard's folder holds, and how it is put in order: the start of a log, and truncation by
+ * intent. All of it blocks: for start-up and for jobs of the shard's own queue, while no group
+ * write is under way.
  *
- * What recovery_run() decides. Let D be the highest index that is named durable by any good group header, footer or
- * checkpoint, or by a later file's or group's being there (they are written only when what is before them is synced).
+ * What recovery_run() decides. Let D be the highest index that is named durable by any good group
+ * header, footer or checkpoint, or by a later file's or group's being there (they are written only
+ * when what is before them is synced).
  *
- *   closed files       A good footer is trusted without reading the file. A missing or bad one, or a missing file, is
- *                      corruption.
- *   the newest file    is synced first: what a kill left readable but not on disk does not count before. Its last group
- *                      write, and what is behind it, is read past the page cache: what a failed sync left marked as
- *                      clean is not on disk. What is before the last group was synced before that was written, and
- *                      is taken from the cache where it is there.
+ *   closed files       A good footer is trusted without reading the file. A missing or bad one, or
+ *                      a missing file, is corruption.
+ *   the newest file    is synced first: what a kill left readable but not on disk does not count
+ *                      before. Its last group write, and what is behind it, is read past the page
+ *                      cache: what a failed sync left marked as clean is not on disk. What is
+ *                      before the last group was synced before that was written, and is taken from
+ *                      the cache where it is there.
  *   bad, at or below D is corruption: kept, reported, never cut.
- *   bad, above D       One group write at most can be unfinished, the last. Its header sector is all zero, or more of
- *                      its sectors are than its header counts: it is cut, zeroed up to the end of the file, synced.
- *                      Anything else was written whole, so it may have been acknowledged: corruption.
- *   a hole             Behind bad bytes the next good group header is searched for on sector boundaries. The salt and
- *                      the rising index keep payload and old bytes from passing for one.
+ *   bad, above D       One group write at most can be unfinished, the last. Its header sector is
+ *                      all zero, or more of its sectors are than its header counts: it is cut,
+ *                      zeroed up to the end of the file, synced. Anything else was written whole,
+ *                      so it may have been acknowledged: corruption.
+ *   a hole             Behind bad bytes the next good group header is searched for on sector
+ *                      boundaries. The salt and the rising index keep payload and old bytes from
+ *                      passing for one.
  *
- * A tail that is damaged stays as it is, and nothing may be appended to it: what index and offsets would come next is
- * not known.
+ * A tail that is damaged stays as it is, and nothing may be appended to it: what index and offsets
+ * would come next is not known.
  *
- * A file that was closed last (a crash between its footer and the next header) gets its successor here.
+ * A file that was closed last (a crash between its footer and the next header) gets its successor
+ * here.
  *
  * Source: lib/README.md, "Recovery" and "Truncation"; tests/FAULTS.md.
  */
@@ -62,8 +68,9 @@ struct recovered {
  * recovery_run() - put the folder in order and find out what it holds
  * @tracer: may be NULL, and is in jobs
  *
- * Return: 0, corruption too: the report says so; -EBADMSG no segment is there at all; -EPROTONOSUPPORT a newer format;
- * -EIO, -ENOSPC, -ENOMEM, … and nothing was cut that may not be cut again.
+ * Return: 0, corruption too: the report says so; -EBADMSG no segment is there at all;
+ * -EPROTONOSUPPORT a newer format; -EIO, -ENOSPC, -ENOMEM, … and nothing was cut that may not be
+ * cut again.
  */
 int recovery_run(struct io *io,
                  const char *dir,
@@ -73,7 +80,8 @@ int recovery_run(struct io *io,
 struct recovered *recovered_free(struct recovered *r);
 DEFINE_CLEANUP(struct recovered *, recovered_free)
 
-/* Makes an open segment without entries, on disk with its name. A prepared file of another beginning may be there. */
+/* Makes an open segment without entries, on disk with its name. A prepared file of another
+ * beginning may be there. */
 int recovery_create_segment(struct io *io,
                             const char *dir,
                             uint64_t shard,
@@ -94,10 +102,11 @@ int recovery_find_term(
  * recovery_truncate() - drop all behind an index
  * @last_index: what stays; @term: its term
  *
- * Carries out an intent that is synced in hardstate; after a crash anywhere inside, calling it again ends at the same.
- * Files wholly behind the cut are unlinked, newest first. In an open file the header of the group write that is cut is
- * rewritten to what is left, and all behind is zeroed and synced. A closed file, or one with other links, is replaced
- * by a copy of its good front, of the next generation, open again.
+ * Carries out an intent that is synced in hardstate; after a crash anywhere inside, calling it
+ * again ends at the same. Files wholly behind the cut are unlinked, newest first. In an open file
+ * the header of the group write that is cut is rewritten to what is left, and all behind is zeroed
+ * and synced. A closed file, or one with other links, is replaced by a copy of its good front, of
+ * the next generation, open again.
  *
  * Return: 0; -EIO, -ENOSPC, …: the intent stands.
  */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads all entries of a shard's log in order. Not here: fetches (reader.c), and what is done about damage.
+ * Reads all entries of a shard's log in order. Not here: fetches (reader.c), and what is done about
+ * damage.
  *
- *  I1  Entries are handed out in ascending order, each once, none below from_index or above to_index.
+ *  I1  Entries are handed out in ascending order, each once, none below from_index or above
+ *      to_index.
  *  I2  Where indices are left out, -EBADMSG has been returned once before the entry behind the gap.
  */
 #include "log/reader.h"
@@ -90,8 +92,8 @@ static void close_segment(struct log_scan *s) {
         s->segment_i++;
 }
 
-/* The next entry at or behind next_index, whatever lies between. Return: 1; 0 the end; -EBADMSG the batches of that
- * entry are damaged; -ENOMEM. */
+/* The next entry at or behind next_index, whatever lies between. Return: 1; 0 the end; -EBADMSG the
+ * batches of that entry are damaged; -ENOMEM. */
 static int find_entry(struct log_scan *s, struct entry *ret) {
         while (s->segment_i < s->n_segments) {
                 const struct scan_segment *g = s->segments + s->segment_i;

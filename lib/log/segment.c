@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segment files: the coding of their blocks (the tables are in log/format.h) and the steps by which a file is made,
- * begun and closed. What they hold is shard-log.c's to write and recovery.c's to judge.
+ * Segment files: the coding of their blocks (the tables are in log/format.h) and the steps by which
+ * a file is made, begun and closed. What they hold is shard-log.c's to write and recovery.c's to
+ * judge.
  *
  *  I1  A decoder looks at nothing but magic and version before the checksum is right.
- *  I2  A file gets its final name only when its header is synced, and a header only when its space is zeroed and
- *      synced; so under a final name there is never a file without a header.
+ *  I2  A file gets its final name only when its header is synced, and a header only when its space
+ *      is zeroed and synced; so under a final name there is never a file without a header.
  *  I3  A file ends behind its footer before a file that follows it gets its header.
  */
 #include "log/segment.h"

@@ -4,9 +4,9 @@
 /*
  * One segment file and the coding of what stands in it (log/format.h).
  *
- * A struct segment is shared: the log and every reader hold a reference, so that a file that is replaced or
- * unlinked stays readable to who began before. All that changes in it (end_pos while it is open) is changed on the
- * loop; what jobs need they copy when they are made.
+ * A struct segment is shared: the log and every reader hold a reference, so that a file that is
+ * replaced or unlinked stays readable to who began before. All that changes in it (end_pos while it
+ * is open) is changed on the loop; what jobs need they copy when they are made.
  */
 
 #include "base/macro.h"
@@ -55,7 +55,8 @@ struct segment {
         uint64_t n_entries;
         uint64_t end_pos; /* behind the last group write that is on disk whole */
         uint64_t
-                zeroed_pos; /* up to here space is zeroed and synced: the size of the file (open only) */
+                /* up to here space is zeroed and synced: the size of the file (open only) */
+                zeroed_pos;
 };
 
 /* "DIR/00000000000000000001" and @suffix (".log"); returns new string, NULL: no memory. */
@@ -63,13 +64,15 @@ char *segment_path(const char *dir, uint64_t first_index, const char *suffix);
 /* Whether @name is that of a segment file, and of which first index. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 
-/* The first indices of the segment files in a folder, ascending. Returns new array (mem_free); 0 elements too. */
+/* The first indices of the segment files in a folder, ascending. Returns new array (mem_free); 0
+ * elements too. */
 int segment_list(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n);
 
 /* Random, never 0. */
 uint32_t segment_new_salt(struct io *io);
 
-/* Returns new: shares @file, takes nothing else; open, without entries, ending behind its header. */
+/* Returns new: shares @file, takes nothing else; open, without entries, ending behind its
+ * header. */
 int segment_new(struct io_file *file,
                 const char *dir,
                 const struct segment_header *header,
@@ -81,8 +84,8 @@ int segment_new(struct io_file *file,
  *
  * Blocking. Nothing behind the header block is read: what the file holds is not known yet.
  *
- * Return: 0; -EBADMSG the header is damaged, or is not that of this shard and index; -EPROTONOSUPPORT a newer format;
- * -ENOENT, -EIO, … of the system.
+ * Return: 0; -EBADMSG the header is damaged, or is not that of this shard and index;
+ * -EPROTONOSUPPORT a newer format; -ENOENT, -EIO, … of the system.
  */
 int segment_open(struct io *io,
                  const char *dir,
@@ -94,7 +97,8 @@ int segment_open(struct io *io,
 /**
  * segment_read_footer() - what the last sector of the file says
  *
- * Blocking. Makes @s closed, with the footer's numbers where it is good; where it is not, it ends with the file.
+ * Blocking. Makes @s closed, with the footer's numbers where it is good; where it is not, it ends
+ * with the file.
  * Return: 1 it is good; 0 it is missing, or bad; -EIO the size cannot be had.
  */
 int segment_read_footer(struct segment *s);
@@ -102,8 +106,8 @@ int segment_read_footer(struct segment *s);
 /**
  * segment_make_file() - make a file whose header block and space up to a position are zeroes
  *
- * Blocking. Synced, its name not. A file of that name that is there (what a crash left) is removed first. After a
- * failure there is none.
+ * Blocking. Synced, its name not. A file of that name that is there (what a crash left) is removed
+ * first. After a failure there is none.
  */
 int segment_make_file(struct io *io, const char *path, uint64_t zeroed_pos, struct io_file **ret);
 
@@ -111,7 +115,8 @@ int segment_make_file(struct io *io, const char *path, uint64_t zeroed_pos, stru
 int segment_zero(struct io_file *file, uint64_t from_pos, uint64_t to_pos);
 
 /**
- * segment_begin() - make a prepared file the segment that follows: header, sync, final name, sync of the folder
+ * segment_begin() - make a prepared file the segment that follows: header, sync, final name, sync
+ * of the folder
  * @from: its name so far
  * @to: its final name
  *
@@ -124,7 +129,8 @@ int segment_begin(struct io *io,
                   const char *from,
                   const char *to);
 
-/* Writes the footer at footer->pos, ends the file behind it, syncs. Blocking. All that it names is synced. */
+/* Writes the footer at footer->pos, ends the file behind it, syncs. Blocking. All that it names is
+ * synced. */
 int segment_close(struct io_file *file, const struct segment_footer *footer, uint32_t salt);
 
 /* A group write of so many bytes (header and entries) takes this much space. */

@@ -4,11 +4,11 @@
 /*
  * What shard-log.c (the writer) and reader.c share: nobody else includes this.
  *
- * All of it belongs to the loop. A reader takes a snapshot on the loop (references to segments, copies of their
- * last_index and end_pos, of the open segment's points) and works from that alone.
+ * All of it belongs to the loop. A reader takes a snapshot on the loop (references to segments,
+ * copies of their last_index and end_pos, of the open segment's points) and works from that alone.
  *
- * What stands on disk, synced, is exactly: for each segment all up to its last_index and end_pos. Groups that are
- * gathered or being written are not in these numbers, nor in the builder.
+ * What stands on disk, synced, is exactly: for each segment all up to its last_index and end_pos.
+ * Groups that are gathered or being written are not in these numbers, nor in the builder.
  */
 
 #include "base/list.h"
@@ -64,8 +64,9 @@ struct group_write {
         const char *dir; /* borrows */
 };
 
-/* Zeroing ahead: of the open file, or of the next one, which it makes first. It opens the file for itself: the kernel
- * tells of a failed write-back once per open file, and the group writes must not miss it because zeroing was told. */
+/* Zeroing ahead: of the open file, or of the next one, which it makes first. It opens the file for
+ * itself: the kernel tells of a failed write-back once per open file, and the group writes must not
+ * miss it because zeroing was told. */
 struct zero_job {
         struct io_job job;
         char *path; /* owns; NULL: idle */
@@ -109,8 +110,8 @@ struct shard_log {
         const struct shard_log_events *events;
         void *userdata;
 
-        /* On disk, synced. Ascending; the newest is open, all before it are closed. A damaged file may be missing
-         * in between: then indices are. Never empty. */
+        /* On disk, synced. Ascending; the newest is open, all before it are closed. A damaged file
+         * may be missing in between: then indices are. Never empty. */
         struct segment **segments;
         size_t n_segments;
         size_t n_segments_allocated;
@@ -132,7 +133,8 @@ struct shard_log {
         unsigned n_rolls;      /* groups, the one being written too, that begin a segment */
         size_t pending_bytes;  /* of entries in groups and writing */
         bool is_over_budget;   /* an append got -EAGAIN: on_drained() is owed */
-        bool is_short_of_space; /* zeroing ahead got -ENOSPC: appends past the zeroed space get it too */
+        /* zeroing ahead got -ENOSPC: appends past the zeroed space get it too */
+        bool is_short_of_space;
         bool is_space_wanted; /* an append got it since the last attempt */
 
         struct group_write write;

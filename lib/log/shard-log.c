@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log writer: gathers entries into group writes, one under way at a time, and zeroes space ahead of them. The
- * promises are I1 to I6 of log/shard-log.h; how they are kept:
+ * The log writer: gathers entries into group writes, one under way at a time, and zeroes space
+ * ahead of them. The promises are I1 to I6 of log/shard-log.h; how they are kept:
  *
- *  J1  Where a group goes, and in which segment, is decided when its first entry is appended, for entries are salted.
+ *  J1  Where a group goes, and in which segment, is decided when its first entry is appended, for
+ *      entries are salted.
  *  J2  All numbers of struct segment change in on_group_done() and adopt() alone: after the sync.
- *  J3  At most one group write and one zeroing job are under way, and no zeroing job beside a roll: it ends the file that
- *      the job would make longer, and takes the one that it would zero ahead.
- *  J4  A group is submitted only when it ends, and a footer behind it would, in space that is zeroed and synced.
+ *  J3  At most one group write and one zeroing job are under way, and no zeroing job beside a roll:
+ *      it ends the file that the job would make longer, and takes the one that it would zero ahead.
+ *  J4  A group is submitted only when it ends, and a footer behind it would, in space that is
+ *      zeroed and synced.
  *  J5  A truncation runs alone: no other job of the log is under way meanwhile.
  */
 #include "log/shard-log.h"
@@ -24,7 +26,8 @@
 #define ZERO_STEP_BYTES_MAX (UINT64_C(16) << 20)
 #define IDLE_USEC (10 * USEC_PER_MSEC)
 #define SPACE_RETRY_USEC USEC_PER_SEC
-/* A step of zeroing that begins so soon after the last one is twice as large; so late, half as large. */
+/* A step of zeroing that begins so soon after the last one is twice as large; so late, half as
+ * large. */
 #define ZERO_SOON_USEC USEC_PER_SEC
 #define ZERO_LATE_USEC (10 * USEC_PER_SEC)
 #define PAGE_BYTES 4096u
@@ -269,9 +272,10 @@ static void start_zeroing(struct shard_log *l, bool is_next, uint64_t need_pos) 
         io_submit(l->io, IO_LANE_BACKGROUND, &z->job);
 }
 
-/* Keeps space ahead of the writer: for the group that waits first, then ahead of what is planned. The next file is zeroed
- * whole while the one before it is written: in a file that grows, a group's sync would wait for the zeroes behind it and
- * for the journal of the file system (measured: 2.8 ms instead of 0.2). */
+/* Keeps space ahead of the writer: for the group that waits first, then ahead of what is planned.
+ * The next file is zeroed whole while the one before it is written: in a file that grows, a group's
+ * sync would wait for the zeroes behind it and for the journal of the file system (measured: 2.8 ms
+ * instead of 0.2). */
 static void zero_ahead(struct shard_log *l) {
         const struct group *first = list_first(&l->groups, struct group, link);
         const struct segment *s = newest(l); /* there is one where something may be appended */
@@ -307,7 +311,8 @@ static void on_space_timer(struct io_timer *t, void *userdata) {
                 try_start(l);
 }
 
-/* Whether an entry of @n bytes fits what is zeroed. Asked only while there is no room on the disk. */
+/* Whether an entry of @n bytes fits what is zeroed. Asked only while there is no room on the
+ * disk. */
 static bool has_zeroed_room(const struct shard_log *l, size_t n) {
         const struct group *g = list_last(&l->groups, struct group, link);
         uint64_t end, zeroed_pos;
@@ -394,7 +399,8 @@ static int run_group(struct io_job *job) {
                         return r;
         }
 
-        if (BUG(ACK_BEFORE_FSYNC)) { /* the group before is synced, and this one only with the next */
+        /* the group before is synced, and this one only with the next */
+        if (BUG(ACK_BEFORE_FSYNC)) {
                 r = io_fdatasync(w->file);
                 if (r < 0)
                         return r;

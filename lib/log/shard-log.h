@@ -2,20 +2,24 @@
 #pragma once
 
 /*
- * The log of one shard: the face of lib/log. Appends go to a log writer that gathers them into group writes: while
- * one write and its sync are under way, the next group gathers. All calls are from the loop; what blocks happens in
- * jobs (io/io.h), but for shard_log_create(), shard_log_open() and shard_log_replay(), which are for start-up.
+ * The log of one shard: the face of lib/log. Appends go to a log writer that gathers them into
+ * group writes: while one write and its sync are under way, the next group gathers. All calls are
+ * from the loop; what blocks happens in jobs (io/io.h), but for shard_log_create(),
+ * shard_log_open() and shard_log_replay(), which are for start-up.
  *
- * The file format, and which byte is checked where, is log/format.h. How a log is recovered and truncated is
- * log/recovery.h.
+ * The file format, and which byte is checked where, is log/format.h. How a log is recovered and
+ * truncated is log/recovery.h.
  *
  * Invariants
  *  I1  Indices are dense: an entry's index is the last index + 1.
- *  I2  on_synced() names an index only after a sync that began when the entry had been written, and that succeeded.
- *  I3  A group write never leaves space that is zeroed and synced; after it, zeroes again up to there.
+ *  I2  on_synced() names an index only after a sync that began when the entry had been written, and
+ *      that succeeded.
+ *  I3  A group write never leaves space that is zeroed and synced; after it, zeroes again up to
+ *      there.
  *  I4  A header of a new file is written only after the footer of the file before is synced.
  *  I5  Nothing at or below the commit index, or the highest index named durable, is ever cut.
- *  I6  After a failed write or sync nothing more is written: on_failed() once, then every call gives -EIO.
+ *  I6  After a failed write or sync nothing more is written: on_failed() once, then every call
+ *      gives -EIO.
  */
 
 #include "base/macro.h"
@@ -52,8 +56,9 @@ struct shard_log_events {
         void (*on_truncated)(void *userdata, uint64_t last_index);
         /* There is room again after -EAGAIN or -ENOSPC. */
         void (*on_drained)(void *userdata);
-        /* The disk lied, or there is no memory: what was being written may or may not be there. The process must stop.
-         * Once; the only one that may be called from inside shard_log_append(), _flush() and _truncate(). */
+        /* The disk lied, or there is no memory: what was being written may or may not be there. The
+         * process must stop. Once; the only one that may be called from inside shard_log_append(),
+         * _flush() and _truncate(). */
         void (*on_failed)(void *userdata, int error, const char *what);
 };
 
@@ -64,7 +69,8 @@ struct recovery_report {
         uint64_t n_entries_read; /* entries that the start itself read */
         uint64_t n_bytes_read;
         uint64_t
-                cut_index; /* an unfinished write was cut: the log ends before this index; 0: none */
+                /* an unfinished write was cut: the log ends before this index; 0: none */
+                cut_index;
         uint64_t n_damaged_regions;   /* corruption that is kept, never served */
         uint64_t first_damaged_index; /* 0: none */
         uint64_t named_durable_index; /* the highest named durable by anything on disk */
@@ -73,7 +79,8 @@ struct recovery_report {
         bool tail_is_damaged; /* the next offset cannot be known: nothing may be appended */
 };
 
-/* Makes the files of a new, empty shard in the existing, empty folder @dir, all synced. For log/datadir.h. */
+/* Makes the files of a new, empty shard in the existing, empty folder @dir, all synced. For
+ * log/datadir.h. */
 int shard_log_create(struct io *io, const char *dir, uint64_t shard);
 
 /**
@@ -81,11 +88,11 @@ int shard_log_create(struct io *io, const char *dir, uint64_t shard);
  * @config: borrows until return, but for what it says
  * @events: borrows until shard_log_free()
  *
- * Syncs the newest file and reads it past the page cache, carries out an intent, cuts what did not finish
- * (log/recovery.h). Blocks: start-up only.
+ * Syncs the newest file and reads it past the page cache, carries out an intent, cuts what did not
+ * finish (log/recovery.h). Blocks: start-up only.
  *
- * Return: 0; -EBADMSG own metadata is bad in both copies, or missing (the node stops, nothing is deleted);
- * -EPROTONOSUPPORT a newer format; -ENOSPC, -EIO, … of the disk.
+ * Return: 0; -EBADMSG own metadata is bad in both copies, or missing (the node stops, nothing is
+ * deleted); -EPROTONOSUPPORT a newer format; -ENOSPC, -EIO, … of the disk.
  */
 int shard_log_open(struct io *io,
                    const struct shard_log_config *config,
@@ -93,7 +100,8 @@ int shard_log_open(struct io *io,
                    void *userdata,
                    struct shard_log **ret,
                    struct recovery_report *ret_report);
-/* Ends jobs under way (waits for them) and frees; entries not yet synced may or may not be on disk. NULL is fine. */
+/* Ends jobs under way (waits for them) and frees; entries not yet synced may or may not be on disk.
+ * NULL is fine. */
 struct shard_log *shard_log_free(struct shard_log *l);
 DEFINE_CLEANUP(struct shard_log *, shard_log_free)
 
@@ -111,13 +119,14 @@ uint64_t shard_log_vote(const struct shard_log *l);
  * shard_log_append() - hand one entry to the log writer
  * @e: index is the last index + 1; borrows until return: its bytes are copied
  *
- * Returns before anything is on disk: durable once on_synced() reports its index or a later one. Nothing is written
- * before shard_log_flush() or until a group is full.
+ * Returns before anything is on disk: durable once on_synced() reports its index or a later one.
+ * Nothing is written before shard_log_flush() or until a group is full.
  *
- * Return: 0; -EAGAIN over budget, or a truncation is under way: wait for on_drained() or on_truncated(); -EMSGSIZE larger
- * than ENTRY_BYTES_MAX; -ESTALE the index is not the next, or the term is older than the last; -ENOSPC the disk is full:
- * it is tried again every second until on_drained(), what was appended before waits; -EBADMSG the log's tail is damaged;
- * -EIO the log has failed; -ENOMEM.
+ * Return: 0; -EAGAIN over budget, or a truncation is under way: wait for on_drained() or
+ * on_truncated(); -EMSGSIZE larger than ENTRY_BYTES_MAX; -ESTALE the index is not the next, or the
+ * term is older than the last; -ENOSPC the disk is full: it is tried again every second until
+ * on_drained(), what was appended before waits; -EBADMSG the log's tail is damaged; -EIO the log
+ * has failed; -ENOMEM.
  */
 int shard_log_append(struct shard_log *l, const struct entry *e);
 /* Starts a group write of what has gathered, unless one is under way (then it follows that one). */
@@ -125,7 +134,8 @@ void shard_log_flush(struct shard_log *l);
 /* What is known to be committed; goes into the next group's header. Never goes back. */
 void shard_log_set_commit(struct shard_log *l, uint64_t commit_index);
 
-/* Writes term and vote, both copies, each synced, then on_hardstate_saved(); behind a truncation under way. One at a time.
+/* Writes term and vote, both copies, each synced, then on_hardstate_saved(); behind a truncation
+ * under way. One at a time.
  * Return: 0; -EBUSY; -EIO. */
 int shard_log_save_hardstate(struct shard_log *l, uint64_t term, uint64_t vote);
 
@@ -133,7 +143,8 @@ int shard_log_save_hardstate(struct shard_log *l, uint64_t term, uint64_t vote);
  * shard_log_truncate() - drop all behind an index, by intent (log/recovery.h)
  * @last_index: stays; not below the commit index
  *
- * Waits for the group write under way, forgets what gathered, then on_truncated(). Appends give -EAGAIN meanwhile.
+ * Waits for the group write under way, forgets what gathered, then on_truncated(). Appends give
+ * -EAGAIN meanwhile.
  * Return: 0; -EINVAL below the commit index, or behind the last; -EBUSY one is under way; -EIO.
  */
 int shard_log_truncate(struct shard_log *l, uint64_t last_index);
@@ -154,10 +165,11 @@ void shard_log_stats(const struct shard_log *l, struct shard_log_stats *ret);
 /**
  * shard_log_replay() - read entries in order, at start-up
  * @from_index: first; @to_index: last, not behind the durable index
- * @apply: called for each entry, which it borrows; a negative result ends the replay and is returned
+ * @apply: called for each entry, which it borrows; a negative result ends the replay and is
+ *         returned
  *
- * Damaged entries are handed over as far as their headers are good; where they are not, the replay steps over them
- * and @apply sees a gap in the indices.
+ * Damaged entries are handed over as far as their headers are good; where they are not, the replay
+ * steps over them and @apply sees a gap in the indices.
  */
 int shard_log_replay(struct shard_log *l,
                      uint64_t from_index,

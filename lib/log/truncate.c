@@ -2,10 +2,11 @@
 /*
  * Truncation: finding the cut, and making it. The policy is in log/recovery.h.
  *
- *  I1  What stays is not written to, but for the header of the group that is cut in two, and the sector where it ends
- *      from now on.
+ *  I1  What stays is not written to, but for the header of the group that is cut in two, and the
+ *      sector where it ends from now on.
  *  I2  Bad bytes that may belong to what stays stay.
- *  I3  Cut short anywhere and begun again, it ends at the same: the cut is found by the entries that stay.
+ *  I3  Cut short anywhere and begun again, it ends at the same: the cut is found by the entries
+ *      that stay.
  */
 #include "log/recovery.h"
 
@@ -156,8 +157,8 @@ int recovery_find_term(
         return 0;
 }
 
-/* Writes what stays of the group that is cut in two, under a header that says so. Its sectors between the first and the
- * last stay as they are. */
+/* Writes what stays of the group that is cut in two, under a header that says so. Its sectors
+ * between the first and the last stay as they are. */
 static int rewrite_group(struct cut *c, struct io_file *file, uint64_t last_index) {
         const size_t n = (size_t) group_padded_bytes(c->group_bytes);
         _cleanup_(mem_freep) uint8_t *bytes = NULL;

@@ -2,8 +2,8 @@
 /*
  * Reading a segment file in order, past the page cache where it matters.
  *
- *  I1  The last group write and what is behind it are read past the page cache: a failed sync leaves pages that look
- *      clean and are not on disk, and nothing is written after it.
+ *  I1  The last group write and what is behind it are read past the page cache: a failed sync
+ *      leaves pages that look clean and are not on disk, and nothing is written after it.
  *  I2  A place that cannot be read counts as damaged, never as zero.
  */
 #include "log/window.h"
@@ -102,8 +102,8 @@ struct cached_piece {
         size_t n;
 };
 
-/* Return: how many bytes from @pos on there are at .data + (pos - .pos), at most as many as the piece holds; 0: none are
- * cached, or they cannot be read. */
+/* Return: how many bytes from @pos on there are at .data + (pos - .pos), at most as many as the
+ * piece holds; 0: none are cached, or they cannot be read. */
 static size_t cached_at(struct cached_piece *c, uint64_t pos, size_t n_wanted) {
         if (c->n == 0 || pos < c->pos || pos + n_wanted > c->pos + c->n) {
                 ssize_t n = io_pread(c->file, c->data, CACHED_PIECE_BYTES, pos, IO_READ_NOWAIT);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * struct io over sd-event: the order of events, timers, and which thread a job goes to. Sockets are in stream.c.
+ * struct io over sd-event: the order of events, timers, and which thread a job goes to. Sockets are
+ * in stream.c.
  *
- *  I1  "late" has a lower priority than all other sources here, so it runs when none of them is pending; each of them
- *      tells when it is handled (loop_note_event()). sd-event handles sources of one priority in the order in which
- *      they became pending: so when one is handled for the second time since late was armed, all others that were
- *      ready then have had their turn, and late is promoted to be next.
+ *  I1  "late" has a lower priority than all other sources here, so it runs when none of them is
+ *      pending; each of them tells when it is handled (loop_note_event()). sd-event handles sources
+ *      of one priority in the order in which they became pending: so when one is handled for the
+ *      second time since late was armed, all others that were ready then have had their turn, and
+ *      late is promoted to be next.
  *  I2  wake_usec is never later than the first deadline, unless late is armed (which sets it anew).
  */
 #include "loop/io-loop.h"

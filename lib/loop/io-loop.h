@@ -2,13 +2,14 @@
 #pragma once
 
 /*
- * struct io over sd-event: what the daemon and the client library run on. Files are io-posix's; jobs run on threads
- * (worker.h, log-writer.h); streams are non-blocking sockets (stream.h).
+ * struct io over sd-event: what the daemon and the client library run on. Files are io-posix's;
+ * jobs run on threads (worker.h, log-writer.h); streams are non-blocking sockets (stream.h).
  *
- * The order of things: a socket that is ready, a connection to accept and a job that has completed are handled in
- * the order in which they were noticed. Deadlines and small log writes come when each of those that are at hand has
- * been handled once; so after a pause what others have said meanwhile is read before anything expires, a group write
- * gathers what is there, and no socket, however busy, keeps either waiting for ever.
+ * The order of things: a socket that is ready, a connection to accept and a job that has completed
+ * are handled in the order in which they were noticed. Deadlines and small log writes come when
+ * each of those that are at hand has been handled once; so after a pause what others have said
+ * meanwhile is read before anything expires, a group write gathers what is there, and no socket,
+ * however busy, keeps either waiting for ever.
  *
  * Idle means idle: nothing here wakes up without a deadline, a byte or a completion.
  */
@@ -32,8 +33,8 @@ struct io_loop_config {
  * Return: 0; -ENOMEM; -EMFILE; -ENOENT, -ENOTDIR … root cannot be used.
  */
 int io_loop_new(sd_event *event, const struct io_loop_config *config, struct io_loop **ret);
-/* Waits for jobs that run; forgets those that do not, and timers. Streams, listeners and files must be closed before.
- * Takes NULL, returns NULL. */
+/* Waits for jobs that run; forgets those that do not, and timers. Streams, listeners and files must
+ * be closed before. Takes NULL, returns NULL. */
 struct io_loop *io_loop_free(struct io_loop *l);
 DEFINE_CLEANUP(struct io_loop *, io_loop_free)
 

@@ -37,7 +37,8 @@ struct listener {
         ino_t path_inode;
 };
 
-/* accept(2) hands over errors of the connection that it would have returned, too; they are no reason to stop. */
+/* accept(2) hands over errors of the connection that it would have returned, too; they are no
+ * reason to stop. */
 static bool is_exhausted(int error) {
         return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
@@ -105,7 +106,8 @@ static int remove_stale(const struct sockaddr_un *sun) {
                 return -errno;
 
         if (connect(fd, (const struct sockaddr *) sun, sizeof(*sun)) >= 0 || errno != ECONNREFUSED)
-                return -EADDRINUSE; /* also when its queue is full, or it is somebody's we may not ask */
+                /* also when its queue is full, or it is somebody's we may not ask */
+                return -EADDRINUSE;
 
         return unlink(sun->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A socket that others connect to: TCP, or a Unix socket of mode 0660. Where descriptors or memory run out, new
- * connections stay in the kernel's queue until a tenth of a second later.
+ * A socket that others connect to: TCP, or a Unix socket of mode 0660. Where descriptors or memory
+ * run out, new connections stay in the kernel's queue until a tenth of a second later.
  */
 
 #include "io/io.h"
@@ -18,18 +18,20 @@ typedef void (*listener_accept_t)(struct listener *listener, struct io_stream *s
  * listener_new() - begin to listen
  * @a: "host:port", port 0 takes a free one; or the path of a Unix socket; borrows until return
  *
- * Of a name's addresses the first that is this machine's is taken. A socket file on which nobody accepts is
- * replaced; anything else that stands at that path is left alone.
+ * Of a name's addresses the first that is this machine's is taken. A socket file on which nobody
+ * accepts is replaced; anything else that stands at that path is left alone.
  *
- * Return: 0; -EADDRINUSE somebody listens there; -EEXIST the path is no socket; -EADDRNOTAVAIL no address of this
- * machine; -ENXIO the name means nothing; -ENAMETOOLONG; -EACCES, -ENOENT … the folder cannot be used; -ENOMEM.
+ * Return: 0; -EADDRINUSE somebody listens there; -EEXIST the path is no socket; -EADDRNOTAVAIL no
+ * address of this machine; -ENXIO the name means nothing; -ENAMETOOLONG; -EACCES, -ENOENT … the
+ * folder cannot be used; -ENOMEM.
  */
 int listener_new(struct io_loop *l,
                  const struct address *a,
                  listener_accept_t on_accept,
                  void *userdata,
                  struct listener **ret);
-/* Removes its socket file, if that is still its own. Takes NULL, returns NULL. Not from within on_accept(). */
+/* Removes its socket file, if that is still its own. Takes NULL, returns NULL. Not from within
+ * on_accept(). */
 struct listener *listener_free(struct listener *listener);
 DEFINE_CLEANUP(struct listener *, listener_free)
 

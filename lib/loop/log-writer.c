@@ -2,8 +2,9 @@
 /*
  * Where the jobs of a log run.
  *
- *  I1  A queue has jobs in at_loop or with its thread; a job joins at_loop only while none is with the thread, and
- *      is taken to the thread, or run, in the order of at_loop. So the jobs of a queue run in order, one at a time.
+ *  I1  A queue has jobs in at_loop or with its thread; a job joins at_loop only while none is with
+ *      the thread, and is taken to the thread, or run, in the order of at_loop. So the jobs of a
+ *      queue run in order, one at a time.
  *  I2  q->sync_usec is written by whoever runs a job of the queue: one at a time (I1).
  */
 #include "loop/log-writer.h"

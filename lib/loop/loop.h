@@ -39,13 +39,14 @@ static inline struct io_loop *loop_of(struct io *io) {
         return CONTAINER_OF(io, struct io_loop, base.io);
 }
 
-/* What sd-event answers when a source that is there is set: it can fail only because the event loop is over (-ESTALE),
- * and then it does not matter. */
+/* What sd-event answers when a source that is there is set: it can fail only because the event loop
+ * is over (-ESTALE), and then it does not matter. */
 static inline void loop_assert_set(int r) {
         assert(r >= 0 || r == -ESTALE);
 }
 
 /* Lets what is late run once the events at hand have been handled. */
 void loop_arm_late(struct io_loop *l);
-/* To be called at the begin of each handler of an event source. @round is the source's own, 0 at first. */
+/* To be called at the begin of each handler of an event source. @round is the source's own, 0 at
+ * first. */
 void loop_note_event(struct io_loop *l, uint64_t *round);

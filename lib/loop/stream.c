@@ -2,10 +2,11 @@
 /*
  * Streams over sockets, from the look-up of a name to the close.
  *
- *  I1  A source is on if and only if its events are not 0: epoll(7) reports EPOLLHUP and EPOLLERR even to those who
- *      asked for nothing, again and again.
+ *  I1  A source is on if and only if its events are not 0: epoll(7) reports EPOLLHUP and EPOLLERR
+ *      even to those who asked for nothing, again and again.
  *  I2  After a call of the handler the stream may be gone: s->is_gone tells the one who called it.
- *  I3  A lookup belongs to its thread until its job is done; a stream that is closed before lets go of it.
+ *  I3  A lookup belongs to its thread until its job is done; a stream that is closed before lets go
+ *      of it.
  */
 #include "loop/stream.h"
 
@@ -27,8 +28,8 @@
 
 /* A name may have more; the first ones are tried. */
 #define ADDRESSES_MAX 16u
-/* A peer that has gone without a word, or cannot be reached, is asked after so much silence, and given up after as much
- * again (tcp(7)). */
+/* A peer that has gone without a word, or cannot be reached, is asked after so much silence, and
+ * given up after as much again (tcp(7)). */
 #define KEEPALIVE_SEC 60
 #define KEEPALIVE_PROBES 4
 
@@ -262,7 +263,8 @@ static int begin_connect(struct stream *s, const struct place *p) {
         if (fd < 0)
                 return -errno;
 
-        /* unix(7): EAGAIN says that its queue is full; to those who read a stream it would mean "not now". */
+        /* unix(7): EAGAIN says that its queue is full; to those who read a stream it would mean
+         * "not now". */
         if (connect(fd, &p->address.sa, p->n_bytes) < 0 && errno != EINPROGRESS && errno != EINTR)
                 return errno == EAGAIN ? -ECONNREFUSED : -errno;
 

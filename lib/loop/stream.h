@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * struct io_stream over sockets: TCP (without delay) and Unix. Level-triggered; never a SIGPIPE. What a broken
- * stream's io_stream_read() returned it returns again. A handler may close its own stream, or any other.
+ * struct io_stream over sockets: TCP (without delay) and Unix. Level-triggered; never a SIGPIPE.
+ * What a broken stream's io_stream_read() returned it returns again. A handler may close its own
+ * stream, or any other.
  *
- * A host's name is looked up on a thread, and its addresses are tried one after the other: the next one when one is
- * refused, or after STREAM_NEXT_ADDRESS_USEC. A name that means nothing is -ENXIO.
+ * A host's name is looked up on a thread, and its addresses are tried one after the other: the next
+ * one when one is refused, or after STREAM_NEXT_ADDRESS_USEC. A name that means nothing is -ENXIO.
  */
 
 #include "io/io.h"

@@ -2,11 +2,12 @@
 /*
  * The threads and locks of DRMQ: here, and nowhere else.
  *
- *  I1  p->mutex guards the pool and the state of its jobs; inbox->mutex guards the inbox's list, and is taken with
- *      p->mutex held or alone, never before it.
- *  I2  A thread does not touch a job after it has put it into the inbox: the loop may have freed it.
- *  I3  A job that was queued is seen by somebody: by a thread that is woken, or by one that is awake and looks at
- *      n_queued before it sleeps or ends.
+ *  I1  p->mutex guards the pool and the state of its jobs; inbox->mutex guards the inbox's list,
+ *      and is taken with p->mutex held or alone, never before it.
+ *  I2  A thread does not touch a job after it has put it into the inbox: the loop may have freed
+ *      it.
+ *  I3  A job that was queued is seen by somebody: by a thread that is woken, or by one that is
+ *      awake and looks at n_queued before it sleeps or ends.
  */
 #include "loop/worker.h"
 
@@ -102,7 +103,8 @@ static void inbox_post(struct inbox *inbox, struct io_job *job) {
 void inbox_take(struct inbox *inbox, struct list *list) {
         uint64_t count;
 
-        /* Emptied before the list is: a post that comes between makes it readable again, for nothing at worst. */
+        /* Emptied before the list is: a post that comes between makes it readable again, for
+         * nothing at worst. */
         (void) !read(inbox->event_fd, &count, sizeof(count));
 
         pthread_mutex_lock(&inbox->mutex);

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Threads that run jobs (struct io_job) away from the loop. A pool takes jobs in order and has up to n_threads_max
- * threads, each started when a job is there that nobody idle would take; with one thread its jobs run in order, one
- * at a time. Completions of all pools go to one inbox, whose descriptor the loop polls.
+ * Threads that run jobs (struct io_job) away from the loop. A pool takes jobs in order and has up
+ * to n_threads_max threads, each started when a job is there that nobody idle would take; with one
+ * thread its jobs run in order, one at a time. Completions of all pools go to one inbox, whose
+ * descriptor the loop polls.
  *
- * All functions are the loop's; threads run nothing but job->run() and on_run(), and block all signals. No thread
- * ever wakes up without work, but for one that ends after idle_usec.
+ * All functions are the loop's; threads run nothing but job->run() and on_run(), and block all
+ * signals. No thread ever wakes up without work, but for one that ends after idle_usec.
  */
 
 #include "io/io.h"

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Errors on the wire: a stable code, a retriable flag, an errno for those who call the library, and words. One table,
- * both ways. Codes are never reused.
+ * Errors on the wire: a stable code, a retriable flag, an errno for those who call the library, and
+ * words. One table, both ways. Codes are never reused.
  */
 
 #include "base/macro.h"
@@ -51,7 +51,7 @@ const char *drmq_error_text(uint32_t code);
 bool drmq_error_is_retriable(uint32_t code);
 /* Negative errno; 0 for NONE; -EIO for an unknown code. */
 int drmq_error_to_errno(uint32_t code);
-/* The other way, for what the core's own calls return: where several codes have an errno, -EINVAL is INVALID_ARGUMENT,
- * -EAGAIN BUSY, -ESTALE NOT_LEADER, -EOPNOTSUPP UNKNOWN_CODEC, -EIO (and what no code has) INTERNAL. @error: negative
- * errno. */
+/* The other way, for what the core's own calls return: where several codes have an errno, -EINVAL
+ * is INVALID_ARGUMENT, -EAGAIN BUSY, -ESTALE NOT_LEADER, -EOPNOTSUPP UNKNOWN_CODEC, -EIO (and what
+ * no code has) INTERNAL. @error: negative errno. */
 enum drmq_error drmq_error_from_errno(int error);

@@ -5,9 +5,10 @@
  *
  *  I1  No length of a prelude is used before it was held against max_bytes and against the others.
  *  I2  begin <= end <= capacity of buf; without a buf both are 0.
- *  I3  Bytes that a frame's slices share are never written again: the reader writes behind end, and moves bytes in a
- *      buf only where it alone holds it.
- *  I4  The queue's n_bytes is the sum of what its items still have to write; only the first item is begun.
+ *  I3  Bytes that a frame's slices share are never written again: the reader writes behind end, and
+ *      moves bytes in a buf only where it alone holds it.
+ *  I4  The queue's n_bytes is the sum of what its items still have to write; only the first item is
+ *      begun.
  */
 
 #include "proto/frame.h"
@@ -140,8 +141,8 @@ int frame_reader_space(struct frame_reader *r, uint8_t **ret, size_t *ret_n) {
         wanted = MIN(frame_reader_wanted_bytes(r), r->max_bytes); /* I1 */
         room = r->buf ? r->buf->capacity - r->begin : 0;
 
-        /* The frame at hand must fit; where its length is not known, or it is all there and nobody took it, anything
-         * beyond does. */
+        /* The frame at hand must fit; where its length is not known, or it is all there and nobody
+         * took it, anything beyond does. */
         if (room < wanted ||
             room - n_unread < (wanted > n_unread ? wanted - n_unread : SPACE_BYTES_MIN)) {
                 q = reader_move(r, MAX(wanted, n_unread + SPACE_BYTES_MIN));

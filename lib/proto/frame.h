@@ -4,11 +4,12 @@
 /*
  * How frames lie in the stream; drmq-protocol(7) gives the same tables in the same order.
  *
- * A connection begins with a greeting from each side, 8 bytes: the client's first, the node answers.
- *   off size  meaning
+ * A connection begins with a greeting from each side, 8 bytes: the client's first, the node
+ *   answers. off size  meaning
  *     0    4  "DRMQ"
  *     4    1  lowest version spoken (client); the version chosen (node)
- *     5    1  highest version spoken (client); the same again (node). No common version: 0, and the node closes
+ *     5    1  highest version spoken (client); the same again (node). No common version: 0, and the
+ *     node closes
  *     6    2  zero
  *
  * Then frames, both ways. Integers are little-endian.
@@ -20,9 +21,11 @@
  *    16    8  correlation: the answer carries its request's
  *    24    4  zero
  *    28    4  CRC-32C of bytes 0..27, the header and the table
- *    32    …  header, table, then the batches, byte for byte as they are on disk (their own CRC covers them)
+ *    32    …  header, table, then the batches, byte for byte as they are on disk (their own CRC
+ *    covers them)
  *
- * A frame that breaks these rules closes its connection; an unknown type is answered by FRAME_ERROR.
+ * A frame that breaks these rules closes its connection; an unknown type is answered by
+ * FRAME_ERROR.
  */
 
 #include <sys/uio.h>
@@ -35,7 +38,8 @@
 #define GREETING_BYTES 8u
 #define PROTOCOL_VERSION 1u
 #define FRAME_PRELUDE_BYTES 32u
-/* A request may be so large: 16 MiB; an answer may hold one batch of that size and its tables besides. */
+/* A request may be so large: 16 MiB; an answer may hold one batch of that size and its tables
+ * besides. */
 #define REQUEST_BYTES_MAX (UINT32_C(16) << 20)
 #define FRAME_BYTES_MAX (UINT32_C(24) << 20)
 #define FRAME_HEADER_BYTES_MAX (UINT32_C(8) << 20)
@@ -74,16 +78,17 @@ struct frame {
 void frame_done(struct frame *f);
 
 void greeting_encode_client(uint8_t p[static GREETING_BYTES]);
-/* The node's side. Return: the version chosen and the answer in @reply; -EPROTO not DRMQ; -EPROTONOSUPPORT no common
- * version (send @reply, then close). */
+/* The node's side. Return: the version chosen and the answer in @reply; -EPROTO not DRMQ;
+ * -EPROTONOSUPPORT no common version (send @reply, then close). */
 int greeting_answer(const uint8_t p[static GREETING_BYTES], uint8_t reply[static GREETING_BYTES]);
 /* The client's side. Return: the version; -EPROTO; -EPROTONOSUPPORT. */
 int greeting_check(const uint8_t p[static GREETING_BYTES]);
 
 /*
- * Bytes in, frames out. The reader owns its buffer; the slices of a frame share it, so that a batch moves from the
- * socket to the log writer without a copy. A frame that does not fit the buffer at hand gets one of its own size, so
- * bytes are moved at most once, and then only the part of a frame that had arrived.
+ * Bytes in, frames out. The reader owns its buffer; the slices of a frame share it, so that a batch
+ * moves from the socket to the log writer without a copy. A frame that does not fit the buffer at
+ * hand gets one of its own size, so bytes are moved at most once, and then only the part of a frame
+ * that had arrived.
  */
 struct frame_reader {
         struct buf *buf;
@@ -100,19 +105,21 @@ void frame_reader_done(struct frame_reader *r);
 int frame_reader_space(struct frame_reader *r, uint8_t **ret, size_t *ret_n);
 /* @n bytes have been put there. */
 void frame_reader_commit(struct frame_reader *r, size_t n);
-/* The next @n bytes are no frame (the greeting): until they are taken, no length is read out of them. */
+/* The next @n bytes are no frame (the greeting): until they are taken, no length is read out of
+ * them. */
 void frame_reader_expect(struct frame_reader *r, size_t n);
 /* Takes @n plain bytes from the front. Return: 1; 0 fewer are there. */
 int frame_reader_take(struct frame_reader *r, void *p, size_t n);
-/* Return: 1 a frame (frame_done() it); 0 not whole yet; -EPROTO breaks the rules; -EMSGSIZE over max_bytes; -EBADMSG its
- * checksum is wrong; -ENOMEM. After an error the connection is closed. */
+/* Return: 1 a frame (frame_done() it); 0 not whole yet; -EPROTO breaks the rules; -EMSGSIZE over
+ * max_bytes; -EBADMSG its checksum is wrong; -ENOMEM. After an error the connection is closed. */
 int frame_reader_next(struct frame_reader *r, struct frame *ret);
-/* Memory of the buffer at hand: what the bytes that are not a whole frame yet hold, and what waits for more. 0 after
- * frame_reader_trim() of a reader without unread bytes. */
+/* Memory of the buffer at hand: what the bytes that are not a whole frame yet hold, and what waits
+ * for more. 0 after frame_reader_trim() of a reader without unread bytes. */
 size_t frame_reader_held_bytes(const struct frame_reader *r);
 /* How long the frame that is arriving will be, 0 where that is not known yet: for budgets. */
 size_t frame_reader_wanted_bytes(const struct frame_reader *r);
-/* Gives an empty buffer back (an idle connection holds nothing); nothing happens where there are unread bytes. */
+/* Gives an empty buffer back (an idle connection holds nothing); nothing happens where there are
+ * unread bytes. */
 void frame_reader_trim(struct frame_reader *r);
 
 /*
@@ -145,6 +152,7 @@ int frame_queue_push(struct frame_queue *q,
                      size_t table_bytes,
                      const struct slice *body,
                      size_t n_body);
-/* Fills up to @n_max vectors with what is to be written next; borrows until frame_queue_consume(). */
+/* Fills up to @n_max vectors with what is to be written next; borrows until
+ * frame_queue_consume(). */
 size_t frame_queue_iovec(const struct frame_queue *q, struct iovec *iov, size_t n_max);
 void frame_queue_consume(struct frame_queue *q, size_t n);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * protobuf-c between two fences. Before it, a walk over the bytes by the descriptor, which refuses what protobuf-c
- * would take silently (a NUL in a string, and what is behind it is gone). Around it, an allocator that counts.
+ * protobuf-c between two fences. Before it, a walk over the bytes by the descriptor, which refuses
+ * what protobuf-c would take silently (a NUL in a string, and what is behind it is gone). Around
+ * it, an allocator that counts.
  *
- * I1: an unpacked message has cost at most MESSAGE_COST_MAX bytes for each byte of it, and a constant.
- * I2: a string field holds all bytes that were sent for it.
+ * I1: an unpacked message has cost at most MESSAGE_COST_MAX bytes for each byte of it, and a
+ * constant. I2: a string field holds all bytes that were sent for it.
  */
 
 #include "proto/message.h"
@@ -13,8 +14,8 @@
 #include "base/alloc.h"
 #include "proto/frame.h"
 
-/* An empty message takes two bytes to send and a struct and a pointer to hold; what peers send in earnest stays far
- * below. */
+/* An empty message takes two bytes to send and a struct and a pointer to hold; what peers send in
+ * earnest stays far below. */
 #define MESSAGE_COST_MAX 64u
 #define MESSAGE_COST_BASE 65536u
 #define ALLOCATION_OVERHEAD 16u

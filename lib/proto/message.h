@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Packing and unpacking the protobuf headers in bounds: memory comes from base/alloc.h, what a peer sends can make us
- * allocate no more than a fixed multiple of what it sent, and strings hold no NUL.
+ * Packing and unpacking the protobuf headers in bounds: memory comes from base/alloc.h, what a peer
+ * sends can make us allocate no more than a fixed multiple of what it sent, and strings hold no
+ * NUL.
  *
  *     _cleanup_(message_freep) Drmq__Proto__FetchRequest *q = NULL;
  *     r = message_unpack(&drmq__proto__fetch_request__descriptor, frame.header, (void **) &q);
@@ -13,7 +14,8 @@
 #include "base/bytes.h"
 #include "proto/drmq.pb-c.h"
 
-/* Return: 0, and a new message (message_free()); -EBADMSG; -ENOMEM. An empty header is an empty message. */
+/* Return: 0, and a new message (message_free()); -EBADMSG; -ENOMEM. An empty header is an empty
+ * message. */
 int message_unpack(const ProtobufCMessageDescriptor *descriptor, struct slice header, void **ret);
 /* Takes NULL, returns NULL. For messages from message_unpack() only. */
 void *message_free(void *message);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What repeats per slice in a frame: tables of fixed layout, little-endian, as on disk. Each struct is its row, byte
- * for byte; drmq-protocol(7) gives the same tables.
+ * What repeats per slice in a frame: tables of fixed layout, little-endian, as on disk. Each struct
+ * is its row, byte for byte; drmq-protocol(7) gives the same tables.
  */
 
 #include "base/bytes.h"
@@ -23,7 +23,8 @@ struct produce_result {
         le64_t partition_id;
         le64_t base_offset; /* of the batch's first message, where error is 0 */
         le64_t append_time_ms;
-        le32_t error; /* enum drmq_error; DRMQ_ERROR_DUPLICATE is success: it had been there already */
+        /* enum drmq_error; DRMQ_ERROR_DUPLICATE is success: it had been there already */
+        le32_t error;
         le32_t zero;
 };
 static_assert(sizeof(struct produce_result) == 32, "layout");
@@ -36,8 +37,8 @@ struct fetch_want {
 };
 static_assert(sizeof(struct fetch_want) == 24, "layout");
 
-/* A batch that is sent. Its base offset and term are in here, under the frame's checksum; the batch's own first 21
- * bytes must agree. */
+/* A batch that is sent. Its base offset and term are in here, under the frame's checksum; the
+ * batch's own first 21 bytes must agree. */
 struct fetch_slice {
         le64_t partition_id;
         le64_t base_offset;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Roles, terms and commitment of one Raft group. The invariants are those of raft.h; asserts cite them. What concerns
- * talking to other voters is not here.
+ * Roles, terms and commitment of one Raft group. The invariants are those of raft.h; asserts cite
+ * them. What concerns talking to other voters is not here.
  */
 #include "raft/raft.h"
 
@@ -132,7 +132,9 @@ static void raft_campaign(struct raft *r, usec_t now_usec) {
         raft_set_role(r, RAFT_CANDIDATE);
 }
 
-int raft_new(const struct raft_config *config, const struct raft_durable *durable, struct raft **ret) {
+int raft_new(const struct raft_config *config,
+             const struct raft_durable *durable,
+             struct raft **ret) {
         _cleanup_(raft_freep) struct raft *r = NULL;
 
         assert(config);
@@ -171,7 +173,8 @@ int raft_new(const struct raft_config *config, const struct raft_durable *durabl
         r->actions.commit_index = durable->commit_index;
         raft_self(r)->match_index = durable->last_index;
 
-        /* The only voter waits for nobody: no other can lead, so its first election is due at once. */
+        /* The only voter waits for nobody: no other can lead, so its first election is due at
+         * once. */
         r->election_deadline_usec = 0;
 
         *ret = TAKE_PTR(r);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * How fast batches are built, checked and read: one line a figure, the best of some rounds, on one core. For people;
- * nothing asserts a time.
+ * How fast batches are built, checked and read: one line a figure, the best of some rounds, on one
+ * core. For people; nothing asserts a time.
  *
  *     build/bench/bench-batch [BYTES OF A VALUE]
  */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the disk takes, in the ways a log may write: over what was written before, at the end of a file that grows, into
- * space that was allocated, and over space that it zeroed itself a step ahead. Each write is synced (fdatasync).
+ * What the disk takes, in the ways a log may write: over what was written before, at the end of a
+ * file that grows, into space that was allocated, and over space that it zeroed itself a step
+ * ahead. Each write is synced (fdatasync).
  *
  *     bench-disk [-w WRITE-KIB] [-z ZERO-STEP-MIB] FOLDER MIB
  *
- * Prints a line for each way: its name, MB/s, microseconds a write. "zeroed" counts the bytes of the messages only, and the
- * time of both.
+ * Prints a line for each way: its name, MB/s, microseconds a write. "zeroed" counts the bytes of
+ * the messages only, and the time of both.
  */
 #include <fcntl.h>
 #include <stdio.h>

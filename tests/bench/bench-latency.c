@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One message at a time, synced: how long until it is acknowledged. DRMQ by its Unix socket and by TCP, Redis (appendfsync
- * always) and the disk itself (an overwrite of 4 KiB and fdatasync) in turns, so that what disturbs one disturbs the others.
+ * One message at a time, synced: how long until it is acknowledged. DRMQ by its Unix socket and by
+ * TCP, Redis (appendfsync always) and the disk itself (an overwrite of 4 KiB and fdatasync) in
+ * turns, so that what disturbs one disturbs the others.
  *
- *     bench-latency [-n MESSAGES] [-r ROUNDS] [-d FOLDER] [-u DRMQ-UNIX-ADDRESS] [-t DRMQ-TCP-ADDRESS] [-p REDIS-PORT]
+ *     bench-latency [-n MESSAGES] [-r ROUNDS] [-d FOLDER] [-u DRMQ-UNIX-ADDRESS] [-t
+ *     DRMQ-TCP-ADDRESS] [-p REDIS-PORT]
  *
- * Prints a line for each: its name, the median of the rounds' medians and of their p99, in microseconds.
+ * Prints a line for each: its name, the median of the rounds' medians and of their p99, in
+ * microseconds.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What it costs to have one small write synced by another hand: pwrite and fdatasync alone, the log writer on the
- * loop, and the log writer's thread; in turns, so that a disk that changes its mind does so for all three.
+ * What it costs to have one small write synced by another hand: pwrite and fdatasync alone, the log
+ * writer on the loop, and the log writer's thread; in turns, so that a disk that changes its mind
+ * does so for all three.
  *
  *     build/bench/bench-log-writer [FOLDER [WRITES]]
  */

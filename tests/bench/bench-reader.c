@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * How fast a shard's log is read back from the page cache: one topic in large batches, one of ten thousand topics, by
- * offset without a hint, everything by a scan; and what reading and verifying cost at the least. Writes two logs of some
- * 256 MiB below a folder first. For people; nothing asserts a time.
+ * How fast a shard's log is read back from the page cache: one topic in large batches, one of ten
+ * thousand topics, by offset without a hint, everything by a scan; and what reading and verifying
+ * cost at the least. Writes two logs of some 256 MiB below a folder first. For people; nothing
+ * asserts a time.
  *
  *     build/bench/bench-reader [FOLDER [MIB]]
  */

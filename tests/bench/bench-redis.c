@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads the Redis stream STREAM from end to end, by XRANGE in pages. (What writes one is redis-benchmark.)
+ * Reads the Redis stream STREAM from end to end, by XRANGE in pages. (What writes one is
+ * redis-benchmark.)
  *
  *     bench-redis [-c PAGE] PORT STREAM
  *

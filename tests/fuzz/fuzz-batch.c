@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Whatever stands in the bytes, reading them as a run of batches touches nothing else and ends. Each batch is read as
- * it is, and as if its crc were right, so that damage does not keep the fuzzer out of the records; what passes as a
- * whole batch is built again and must come back the same.
+ * Whatever stands in the bytes, reading them as a run of batches touches nothing else and ends.
+ * Each batch is read as it is, and as if its crc were right, so that damage does not keep the
+ * fuzzer out of the records; what passes as a whole batch is built again and must come back the
+ * same.
  */
 
 #include "base/alloc.h"

@@ -3,8 +3,8 @@
 /*
  * Whatever stands in a checkpoint file, loading it ends, and what is given is what stands there.
  *
- * The first byte of the input says what is made right, so that checksums do not keep the fuzzer out: 1 the header's
- * checksum, 2 the body's and its length, before that. Then the file.
+ * The first byte of the input says what is made right, so that checksums do not keep the fuzzer
+ * out: 1 the header's checksum, 2 the body's and its length, before that. Then the file.
  */
 
 #include "base/bytes.h"

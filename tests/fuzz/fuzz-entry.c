@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Whatever bytes stand where an entry is expected: decoding touches none behind them, and what it accepts lies within
- * them and is encoded to the same bytes again.
+ * Whatever bytes stand where an entry is expected: decoding touches none behind them, and what it
+ * accepts lies within them and is encoded to the same bytes again.
  *
- * The first byte of the input says whether the checksum is made right (1), so that it does not keep the fuzzer out.
+ * The first byte of the input says whether the checksum is made right (1), so that it does not keep
+ * the fuzzer out.
  */
 
 #include "base/alloc.h"
@@ -69,7 +70,8 @@ static void decode(const uint8_t *p, size_t n, enum entry_verify verify) {
         assert(entry_size(&e, &n_again) >= 0 && n_again == n_bytes);
 
         for (unsigned i = 0; i < e.n_slices; i++) {
-                /* The leader's fields are written anew: only where they are the leader's own it is the same again. */
+                /* The leader's fields are written anew: only where they are the leader's own it is
+                 * the same again. */
                 if (e.slices[i].base_offset > INT64_MAX ||
                     be64_load(e.slices[i].batch) != e.slices[i].base_offset ||
                     be32_load(e.slices[i].batch + 12) != (uint32_t) (e.term & INT32_MAX) ||

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A peer's bytes into the frame reader. The first byte says in which pieces they arrive; with its lowest bit set, the
- * checksum of the first frame is put right, so that the fuzzer gets past it.
+ * A peer's bytes into the frame reader. The first byte says in which pieces they arrive; with its
+ * lowest bit set, the checksum of the first frame is put right, so that the fuzzer gets past it.
  */
 
 #include <stdlib.h>

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Whatever stands in an index file, a search ends, and the points that it gives lie inside the segment and ascend.
+ * Whatever stands in an index file, a search ends, and the points that it gives lie inside the
+ * segment and ascend.
  *
- * The first byte of the input says what is made right, so that checksums do not keep the fuzzer out: 1 the checksums and
- * whose segment's it is; 2 also the number of points, and so many are added that the file is not loaded whole. Then what
- * is searched for: a partition (8 bytes) and a key (8 bytes); then the file.
+ * The first byte of the input says what is made right, so that checksums do not keep the fuzzer
+ * out: 1 the checksums and whose segment's it is; 2 also the number of points, and so many are
+ * added that the file is not loaded whole. Then what is searched for: a partition (8 bytes) and a
+ * key (8 bytes); then the file.
  */
 
 #include "base/bytes.h"

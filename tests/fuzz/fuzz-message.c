@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A frame's header as any of the messages: what unpacks also packs, and comes back the same. The first byte says as
- * which. */
+/* A frame's header as any of the messages: what unpacks also packs, and comes back the same. The
+ * first byte says as which. */
 
 #include "base/alloc.h"
 #include "proto/message.h"

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Whatever stands in the only segment file of a shard: a start ends, what it finds it finds again (so what it cut is cut
- * for good), and a truncation to the middle of that does what it says or refuses.
+ * Whatever stands in the only segment file of a shard: a start ends, what it finds it finds again
+ * (so what it cut is cut for good), and a truncation to the middle of that does what it says or
+ * refuses.
  *
- * The first byte of the input: 1 the checksums of header block, group headers and footers are made right, so that they
- * do not keep the fuzzer out; 2 the lengths of group headers are left as they are, else they are made to fit. The rest
- * is the file.
+ * The first byte of the input: 1 the checksums of header block, group headers and footers are made
+ * right, so that they do not keep the fuzzer out; 2 the lengths of group headers are left as they
+ * are, else they are made to fit. The rest is the file.
  */
 
 #include <stdlib.h>

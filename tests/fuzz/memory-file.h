@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A struct io with one file in memory, which can only be read: for fuzz targets of what reads files. It is there under
- * its name in any folder; whatever else is opened is not there.
+ * A struct io with one file in memory, which can only be read: for fuzz targets of what reads
+ * files. It is there under its name in any folder; whatever else is opened is not there.
  */
 
 #include "base/alloc.h"

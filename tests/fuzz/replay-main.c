@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Feeds a fuzz corpus to a fuzz target as a plain test: each file of each folder named on the command line is a case. A
- * target has no result; what it finds, it reports by dying, so each case runs in a process of its own with a time limit.
+ * Feeds a fuzz corpus to a fuzz target as a plain test: each file of each folder named on the
+ * command line is a case. A target has no result; what it finds, it reports by dying, so each case
+ * runs in a process of its own with a time limit.
  */
 
 #include <dirent.h>

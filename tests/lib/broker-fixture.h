@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A broker on a simulated disk, and clients that speak raw frames to it over the simulated network, for the tests of
- * drmqd/core. What goes wrong on the way fails the test; time is the world's, so that waiting costs nothing.
+ * A broker on a simulated disk, and clients that speak raw frames to it over the simulated network,
+ * for the tests of drmqd/core. What goes wrong on the way fails the test; time is the world's, so
+ * that waiting costs nothing.
  */
 
 #include "base/list.h"
@@ -37,7 +38,8 @@ struct broker_fixture {
         unsigned n_damaged; /* traces that speak of damage */
 };
 
-/* An empty disk; nothing runs. Small segments, a fast network, no streams that break by themselves. */
+/* An empty disk; nothing runs. Small segments, a fast network, no streams that break by
+ * themselves. */
 void broker_fixture_init(struct broker_fixture *f, uint64_t seed);
 void broker_fixture_done(struct broker_fixture *f);
 
@@ -63,8 +65,10 @@ struct broker_client {
         struct list replies;
         uint64_t correlation; /* of the last request */
         size_t n_received;
-        bool is_deaf;    /* reads nothing */
-        bool is_raw;     /* keeps what it receives as bytes, without base/alloc.h: for sweeps of failing allocations */
+        bool is_deaf; /* reads nothing */
+        /* keeps what it receives as bytes, without base/alloc.h: for sweeps of failing
+         * allocations */
+        bool is_raw;
         uint8_t *raw;
         size_t n_raw;
         bool is_greeted; /* the greeting is behind it */
@@ -86,7 +90,8 @@ void broker_client_end(struct broker_client *c);
 
 /* Plain bytes. */
 void broker_client_bytes(struct broker_client *c, const void *p, size_t n);
-/* Keeps back the last @n bytes of what was to be sent and has not been; broker_client_release() lets them go. */
+/* Keeps back the last @n bytes of what was to be sent and has not been; broker_client_release()
+ * lets them go. */
 void broker_client_hold(struct broker_client *c, size_t n);
 void broker_client_release(struct broker_client *c);
 /* A request with a correlation of its own. Return: which. */
@@ -103,7 +108,8 @@ void broker_client_cook(struct broker_client *c);
 struct broker_reply *broker_client_take(struct broker_client *c, uint64_t correlation);
 /* Waits for it. */
 struct broker_reply *broker_client_wait(struct broker_client *c, uint64_t correlation);
-/* Waits until the broker has closed the connection. Return: whether it does, within so much time. */
+/* Waits until the broker has closed the connection. Return: whether it does, within so much
+ * time. */
 bool broker_client_wait_end(struct broker_client *c, usec_t usec);
 struct broker_reply *broker_reply_free(struct broker_reply *r);
 DEFINE_CLEANUP(struct broker_reply *, broker_reply_free)
@@ -143,7 +149,8 @@ uint64_t broker_client_produce(struct broker_client *c,
                                size_t value_bytes);
 /* Result @i of an answer to produce. */
 const struct produce_result *broker_reply_result(const struct broker_reply *r, size_t i);
-/* Sends one batch, waits. Return: the error of its result, or of the request; @ret_offset may be NULL. */
+/* Sends one batch, waits. Return: the error of its result, or of the request; @ret_offset may be
+ * NULL. */
 enum drmq_error broker_client_try(struct broker_client *c,
                                   uint64_t partition_id,
                                   struct slice batch,
@@ -154,7 +161,8 @@ uint64_t broker_client_send_fetch(struct broker_client *c,
                                   uint64_t offset,
                                   uint32_t wait_ms,
                                   uint32_t max_bytes);
-/* Batches, and messages in them, of an answer; each batch is verified, and offsets must go on from @offset. */
+/* Batches, and messages in them, of an answer; each batch is verified, and offsets must go on from
+ * @offset. */
 uint64_t broker_reply_count(const struct broker_reply *r, uint64_t partition_id, uint64_t offset);
 /* Reads a partition from @offset to its end. Return: how many messages. */
 uint64_t broker_client_read(struct broker_client *c, uint64_t partition_id, uint64_t offset);

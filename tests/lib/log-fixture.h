@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * A shard's log on a simulated disk, for the tests of lib/log: opened, written to, crashed and looked into again.
+ * A shard's log on a simulated disk, for the tests of lib/log: opened, written to, crashed and
+ * looked into again.
  *
- * What an entry holds follows from its index and term (log_fixture_entry()), so that a test can tell the right bytes
- * from bytes that came back.
+ * What an entry holds follows from its index and term (log_fixture_entry()), so that a test can
+ * tell the right bytes from bytes that came back.
  */
 
 #include "log/shard-log.h"
@@ -43,15 +44,17 @@ void log_fixture_close(struct log_fixture *f);
 void log_fixture_kill(struct log_fixture *f);
 void log_fixture_power_cut(struct log_fixture *f);
 
-/* The entry with this index: @e borrows static memory until the next call. @n_bytes: about; 0: small, of all kinds. */
+/* The entry with this index: @e borrows static memory until the next call. @n_bytes: about; 0:
+ * small, of all kinds. */
 void log_fixture_entry(uint64_t index, uint64_t term, size_t n_bytes, struct entry *ret);
-/* Appends @n entries and flushes; jobs do not run. Return: 0, or what the first that failed gave. */
+/* Appends @n entries and flushes; jobs do not run. Return: 0, or what the first that failed
+ * gave. */
 int log_fixture_append(struct log_fixture *f, uint64_t n);
 /* Appends, flushes and runs jobs until all is synced. */
 int log_fixture_write(struct log_fixture *f, uint64_t n);
 
-/* Whether the log holds exactly entries @first..@last, dense, each with the bytes that belong to the term
- * @term_of(index) (NULL: 1); fails the test where not. */
+/* Whether the log holds exactly entries @first..@last, dense, each with the bytes that belong to
+ * the term @term_of(index) (NULL: 1); fails the test where not. */
 void log_fixture_check(struct log_fixture *f,
                        uint64_t first,
                        uint64_t last,

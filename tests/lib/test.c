@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Runs the cases of a unit test program, each in a child process, and says in TAP what became of them.
+ * Runs the cases of a unit test program, each in a child process, and says in TAP what became of
+ * them.
  *
- * I1: what a case leaves behind (processes, temporary folders) is cleaned up by the parent, so also when it crashed.
- * I2: "ok" is printed by the parent only, and only for a child that came to its end and exited 0.
+ * I1: what a case leaves behind (processes, temporary folders) is cleaned up by the parent, so also
+ * when it crashed. I2: "ok" is printed by the parent only, and only for a child that came to its
+ * end and exited 0.
  */
 
 #include "tests/lib/test.h"
@@ -312,7 +314,8 @@ static unsigned timeout_of(const struct test_case *t) {
         return t->timeout_sec > 0 ? t->timeout_sec : TEST_TIMEOUT_SEC_DEFAULT;
 }
 
-/* Waits for the child to end. Return: whether it did in time; else it is dead now, with all it started. */
+/* Waits for the child to end. Return: whether it did in time; else it is dead now, with all it
+ * started. */
 static bool wait_for(pid_t pid, unsigned timeout_sec, int *ret_status) {
         struct timespec deadline, now, left;
         sigset_t set;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What every program under tests/unit is written in. The cases of a program register themselves, main() is in
- * test.c, the output is TAP:
+ * What every program under tests/unit is written in. The cases of a program register themselves,
+ * main() is in test.c, the output is TAP:
  *
  *     #include "tests/lib/test.h"
  *
@@ -11,14 +11,17 @@
  *             ASSERT_ERROR(shard_log_append(l, e, 2), ESTALE);
  *     }
  *
- * Each case runs in a process (and process group) of its own, in the order in which the file has them. It fails when
+ * Each case runs in a process (and process group) of its own, in the order in which the file has
+ * them. It fails when
  *   - an ASSERT fails: both values and the place are printed as "# ..." and the case ends there;
  *   - memory of base/alloc.h or a descriptor that it opened is still held when it returns;
- *   - it is killed by a signal, or leaves with a status other than 0 (a sanitizer that found something);
+ *   - it is killed by a signal, or leaves with a status other than 0 (a sanitizer that found
+ *     something);
  *   - it takes longer than its timeout: its whole process group is killed.
  *
- * `build/…/test-x NAME` runs that case only. DRMQ_TEST_TIMEOUT=SECONDS in the environment replaces the timeout of all
- * cases (0: none, for a debugger). The program exits 0 when all passed, 1 when one failed, 2 when NAME is unknown.
+ * `build/…/test-x NAME` runs that case only. DRMQ_TEST_TIMEOUT=SECONDS in the environment replaces
+ * the timeout of all cases (0: none, for a debugger). The program exits 0 when all passed, 1 when
+ * one failed, 2 when NAME is unknown.
  *
  * The body of a case that a failed ASSERT left is not cleaned up: its process is gone at once.
  */
@@ -40,7 +43,8 @@ struct test_case {
         unsigned timeout_sec; /* 0: TEST_TIMEOUT_SEC_DEFAULT */
 };
 
-/* TEST(name) { … } or TEST(name, .timeout_sec = 60) { … }: the name says the behaviour. One file a program. */
+/* TEST(name) { … } or TEST(name, .timeout_sec = 60) { … }: the name says the behaviour. One file a
+ * program. */
 #define TEST(case_name, ...)                                                                       \
         static void test_run_##case_name(void);                                                    \
         static const struct test_case test_case_##case_name __attribute__((                        \
@@ -49,19 +53,20 @@ struct test_case {
         };                                                                                         \
         static void test_run_##case_name(void)
 
-/* Ends the case as "ok … # SKIP reason": for what this machine cannot show (no such instruction, not root). */
+/* Ends the case as "ok … # SKIP reason": for what this machine cannot show (no such instruction,
+ * not root). */
 _noreturn_ void test_skip(const char *reason);
 
-/* A fresh, empty folder under $TMPDIR (/tmp without it); it and all in it is removed when the case has ended, in
- * whatever way. The string lives as long as the case. */
+/* A fresh, empty folder under $TMPDIR (/tmp without it); it and all in it is removed when the case
+ * has ended, in whatever way. The string lives as long as the case. */
 const char *test_tmpdir(void);
 
 /**
  * FAULT_SWEEP { … } - run the body again and again, making its 1st, 2nd, … request for memory fail
  *
- * It ends after the first run in which no request was left to fail, so the last run is the one without a fault. After
- * each run the same number of bytes must be allocated as before the first: what a run makes it also frees. Leave a run
- * early by `continue`. A typical body:
+ * It ends after the first run in which no request was left to fail, so the last run is the one
+ * without a fault. After each run the same number of bytes must be allocated as before the first:
+ * what a run makes it also frees. Leave a run early by `continue`. A typical body:
  *
  *     FAULT_SWEEP {
  *             _cleanup_(thing_freep) struct thing *t = NULL;
@@ -74,7 +79,8 @@ const char *test_tmpdir(void);
  *             ASSERT_OK(r);
  *     }
  *
- * A body that hides -ENOMEM from the sweep passes, but is no test: assert what is left behind by a failure.
+ * A body that hides -ENOMEM from the sweep passes, but is no test: assert what is left behind by a
+ * failure.
  */
 #define FAULT_SWEEP                                                                                \
         for (_cleanup_(fault_sweep_done) struct fault_sweep _sweep = { .file = __FILE__,           \
@@ -91,8 +97,8 @@ struct fault_sweep {
 bool fault_sweep_next(struct fault_sweep *s);
 void fault_sweep_done(struct fault_sweep *s);
 
-/* Prints "# file:line: …" and ends the case as failed. What the ASSERTs are made of; may be called directly, also from
- * a thread or a child of the case. */
+/* Prints "# file:line: …" and ends the case as failed. What the ASSERTs are made of; may be called
+ * directly, also from a thread or a child of the case. */
 _noreturn_ void test_fail(const char *file, int line, const char *format, ...) _printf_(3, 4);
 _noreturn_ void
 test_fail_int(const char *file, int line, const char *expression, __int128 a, __int128 b);
@@ -114,7 +120,8 @@ void test_assert_mem(
                         test_fail(__FILE__, __LINE__, "%s is true", #expr);                        \
         } while (0)
 
-/* Integers, enumerations and bools of any width and sign, compared by value: -1 is never UINT64_MAX. */
+/* Integers, enumerations and bools of any width and sign, compared by value: -1 is never
+ * UINT64_MAX. */
 #define ASSERT_EQ(a, b) _ASSERT_INT(a, ==, b)
 #define ASSERT_NE(a, b) _ASSERT_INT(a, !=, b)
 #define ASSERT_LT(a, b) _ASSERT_INT(a, <, b)

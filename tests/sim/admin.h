@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Somebody who makes topics of his own ("scratch-N"), gives them more partitions, deletes them, and looks what is there:
- * one thing after the other.
+ * Somebody who makes topics of his own ("scratch-N"), gives them more partitions, deletes them, and
+ * looks what is there: one thing after the other.
  */
 
 #include "client/call.h"

@@ -3,7 +3,8 @@
 /*
  * Checkers durable and hardstate.
  *
- * I1: a group header counts only if its salted checksum is right and it stands on a sector boundary of its segment.
+ * I1: a group header counts only if its salted checksum is right and it stands on a sector boundary
+ * of its segment.
  */
 
 #include "tests/sim/check-disk.h"
@@ -89,7 +90,8 @@ static bool ends_with(const char *s, const char *end) {
         return n >= n_end && streq(s + n - n_end, end);
 }
 
-/* Segments that a check looks at: only the newest is ever cut, and a file that was closed stays as it is. */
+/* Segments that a check looks at: only the newest is ever cut, and a file that was closed stays as
+ * it is. */
 #define NEWEST_SEGMENTS 2u
 
 /* Calls @f for each file of each shard, in the order of names. */

@@ -75,8 +75,9 @@ struct sim_messages *sim_messages_free(struct sim_messages *m) {
         return NULL;
 }
 
-/* Images of a group write's header, each but for the salt as good as a real one, of entries far ahead. Their distance has
- * no divisor in common with a sector's size, so that one in 512 begins where a sector does. */
+/* Images of a group write's header, each but for the salt as good as a real one, of entries far
+ * ahead. Their distance has no divisor in common with a sector's size, so that one in 512 begins
+ * where a sector does. */
 static void fill_images(uint64_t number, uint8_t *p, size_t size) {
         const size_t distance = GROUP_HEADER_BYTES + 1;
 

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * All messages of a run: what was given to producers, what was acknowledged, what was read where. A message's value
- * holds its number, and bytes that follow from it, so that whatever is read can be told from what was sent.
+ * All messages of a run: what was given to producers, what was acknowledged, what was read where. A
+ * message's value holds its number, and bytes that follow from it, so that whatever is read can be
+ * told from what was sent.
  */
 
 #include "tests/sim/check.h"
@@ -11,8 +12,8 @@
 struct sim_messages;
 
 #define SIM_VALUE_BYTES_MIN 16u
-/* From this size on a value may be hostile: made of images of the log's own structures (log/format.h), one of which lies
- * where the log looks for one. */
+/* From this size on a value may be hostile: made of images of the log's own structures
+ * (log/format.h), one of which lies where the log looks for one. */
 #define SIM_VALUE_BYTES_HOSTILE 34000u
 
 int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret);
@@ -51,8 +52,8 @@ void sim_messages_on_read(struct sim_messages *m,
                           uint64_t offset,
                           const uint8_t *value,
                           size_t size);
-/* Somebody was told that something in this topic cannot be read: from now on what is not seen there counts as refused,
- * not as lost. */
+/* Somebody was told that something in this topic cannot be read: from now on what is not seen there
+ * counts as refused, not as lost. */
 void sim_messages_on_refused(struct sim_messages *m, unsigned topic);
 
 /* When all has been read: is all there that must be? */

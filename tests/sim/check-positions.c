@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Checker positions: who reads on for a group begins neither before what it was told is committed, nor behind what it
- * ever asked to commit.
+ * Checker positions: who reads on for a group begins neither before what it was told is committed,
+ * nor behind what it ever asked to commit.
  */
 
 #include "tests/sim/check-positions.h"

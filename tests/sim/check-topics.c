@@ -3,7 +3,8 @@
 /*
  * Checker topics.
  *
- * I1: a topic's life is what lies between two deletions; a partition id belongs to one place in one life.
+ * I1: a topic's life is what lies between two deletions; a partition id belongs to one place in one
+ * life.
  */
 
 #include "tests/sim/check-topics.h"

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Which topics there are, by number, and the ids of their partitions. A topic that was made is there until it is
- * deleted, with the partitions it was given; an id is never given twice, so that a topic that is deleted and made again
- * is another one.
+ * Which topics there are, by number, and the ids of their partitions. A topic that was made is
+ * there until it is deleted, with the partitions it was given; an id is never given twice, so that
+ * a topic that is deleted and made again is another one.
  */
 
 #include "tests/sim/check.h"

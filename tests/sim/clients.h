@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Clients of the simulated broker, each in a process of its own, on lib/client: senders and readers that do something
- * every few milliseconds, and may be killed and begin again.
+ * Clients of the simulated broker, each in a process of its own, on lib/client: senders and readers
+ * that do something every few milliseconds, and may be killed and begin again.
  *
  * Topics are numbers here; their names are "topic-N".
  */

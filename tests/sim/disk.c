@@ -3,32 +3,36 @@
 /*
  * What may be injected where
  *
- *   kill          open files and locks end. What was written stays readable and stays unsynced; what was done to
- *                 folders likewise.
- *   power cut     Of each file, sector by sector (512 bytes): as it is on disk, or as one of the unsynced writes left
- *                 it, but no later state without what came before it in that sector, and never mixed. A write is taken
- *                 whole, left out, or torn: by single sectors, or its front, or its back. Sizes: as on disk, or as any
- *                 unsynced change left it, apart from the data (space that a size gained without data is zero).
- *                 Of each folder: what was done up to some point in order, nothing behind it; a rename, between two
- *                 folders too, is done or not done.
- *   crash_at      Before, after, or (writes) in the middle of one changing operation; then one of the two above.
- *   EIO of a sync Of what was unsynced any sectors reach the disk. The rest is clean from then on: no later sync brings
- *                 it to disk; cached reads see it until a power cut, reads past the cache do not.
+ *   kill          open files and locks end. What was written stays readable and stays unsynced;
+ *                 what was done to folders likewise.
+ *   power cut     Of each file, sector by sector (512 bytes): as it is on disk, or as one of the
+ *                 unsynced writes left it, but no later state without what came before it in that
+ *                 sector, and never mixed. A write is taken whole, left out, or torn: by single
+ *                 sectors, or its front, or its back. Sizes: as on disk, or as any unsynced change
+ *                 left it, apart from the data (space that a size gained without data is zero). Of
+ *                 each folder: what was done up to some point in order, nothing behind it; a
+ *                 rename, between two folders too, is done or not done.
+ *   crash_at      Before, after, or (writes) in the middle of one changing operation; then one of
+ *   the two above. EIO of a sync Of what was unsynced any sectors reach the disk. The rest is clean
+ *                 from then on: no later sync brings it to disk; cached reads see it until a power
+ *                 cut, reads past the cache do not.
  *   EIO of a write  Any front of it is written, in whole sectors.
- *   EIO of a read   By chance, by order, or of a broken range (reads from the disk: IO_OPEN_DIRECT, or any read after
- *                 a restart).
- *   ENOSPC        Writes and truncations past the capacity (what fits of a write is written first: a short write), and
- *                 new names when nothing at all is free.
+ *   EIO of a read   By chance, by order, or of a broken range (reads from the disk: IO_OPEN_DIRECT,
+ *                 or any read after a restart).
+ *   ENOSPC        Writes and truncations past the capacity (what fits of a write is written first:
+ *                 a short write), and new names when nothing at all is free.
  *   short writes  A front is written, in whole sectors; all of it where there is not one.
  *   flipped bits  Anywhere, at any time, by order; on disk and in the page cache at once.
- *   any error     By order (sim_disk_fail()), of any operation but unlink's and rename's durability.
+ *   any error     By order (sim_disk_fail()), of any operation but unlink's and rename's
+ *   durability.
  *
- * What is never done: a sync that says 0 is a sync; what it covered is not lost, but for flipped bits and broken
- * ranges. Data of a file and its name are synced apart: a synced file without a synced name is lost whole.
+ * What is never done: a sync that says 0 is a sync; what it covered is not lost, but for flipped
+ * bits and broken ranges. Data of a file and its name are synced apart: a synced file without a
+ * synced name is lost whole.
  *
  * Invariants
- *  I1  durable of a file with all that is unsynced of it on top is what the disk itself would give; cached is the same
- *      but for sectors that a failed sync forgot.
+ *  I1  durable of a file with all that is unsynced of it on top is what the disk itself would give;
+ *      cached is the same but for sectors that a failed sync forgot.
  *  I2  The durable names of a folder with the unsynced acts on top, in order, are its cached names.
  *  I3  Choices are made in the order of inode numbers and acts; addresses decide nothing.
  */
@@ -347,8 +351,8 @@ static void inode_sync(struct inode *i) {
 }
 
 /*
- * Decides what of the unsynced changes is on disk, and forgets them. A sector that has left out a change takes none
- * after it: its bits in @stopped.
+ * Decides what of the unsynced changes is on disk, and forgets them. A sector that has left out a
+ * change takes none after it: its bits in @stopped.
  */
 static void inode_settle(struct inode *i, struct random *random) {
         struct image *durable = &i->durable;
@@ -491,7 +495,8 @@ static void unmark_all(struct sim_disk *d) {
                 i->is_marked = false;
 }
 
-/* What was done to @dir, and before that to a folder that something was moved from or to, and so on back. */
+/* What was done to @dir, and before that to a folder that something was moved from or to, and so on
+ * back. */
 static void sync_folder(struct sim_disk *d, struct inode *dir) {
         unmark_all(d);
         dir->is_marked = true;
@@ -534,7 +539,8 @@ static void count_links(struct inode *dir) {
 
 /* ---- Paths ---- */
 
-/* The folder that holds the last component of @path, and that component. Return: 0; -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
+/* The folder that holds the last component of @path, and that component. Return: 0; -ENOENT,
+ * -ENOTDIR, -ENAMETOOLONG. */
 static int find_parent(struct sim_disk *d,
                        const char *path,
                        struct inode **ret_dir,
@@ -606,7 +612,8 @@ static int find_dir(struct sim_disk *d, const char *path, struct inode **ret) {
 
 /* ---- Faults ---- */
 
-/* Whether an operation fails by order. Return: 0, or the error. Counts down all rules it meets; the oldest fires. */
+/* Whether an operation fails by order. Return: 0, or the error. Counts down all rules it meets; the
+ * oldest fires. */
 static int
 check_rules(struct sim_disk *d, enum sim_disk_op op, const char *path, const char *other_path) {
         int error = 0;
@@ -636,8 +643,8 @@ static int check_alive(const struct sim_io *sio) {
         return sio->is_dead || sio->disk->is_down ? -ECANCELED : 0;
 }
 
-/* Begins a changing operation. Return: 0; 1 the disk crashes in it: the caller does it or a part of it and returns
- * -ECANCELED; an error. */
+/* Begins a changing operation. Return: 0; 1 the disk crashes in it: the caller does it or a part of
+ * it and returns -ECANCELED; an error. */
 static int
 begin_change(struct sim_io *sio, enum sim_disk_op op, const char *path, const char *other_path) {
         struct sim_disk *d = sio->disk;
@@ -791,8 +798,8 @@ static ssize_t disk_pread(struct io_file *file, void *p, size_t n, uint64_t pos,
         return (ssize_t) inode_get_from_disk(f->inode, p, n, pos);
 }
 
-/* A front of a write of @n bytes: it ends on a sector's boundary, since the kernel writes and reports no less than that
- * of a file system's block. */
+/* A front of a write of @n bytes: it ends on a sector's boundary, since the kernel writes and
+ * reports no less than that of a file system's block. */
 static size_t front(struct sim_disk *d, size_t n, uint64_t pos) {
         uint64_t end = random_between(&d->random, pos, pos + n);
 
@@ -1404,7 +1411,8 @@ void sim_disk_power_cut(struct sim_disk *d) {
         }
         count_links(d->root);
 
-        /* By going, a folder lets go of those inside, which may be the next: each is safe by its own reference. */
+        /* By going, a folder lets go of those inside, which may be the next: each is safe by its
+         * own reference. */
         for (struct list *l = d->inodes.next, *next; l != &d->inodes; l = next) {
                 struct inode *i = list_entry(l, struct inode, link);
 

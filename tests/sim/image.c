@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Pages that are shared until they are written, and left out where they are zero: zeroing ahead costs nothing. */
+/* Pages that are shared until they are written, and left out where they are zero: zeroing ahead
+ * costs nothing. */
 
 #include "tests/sim/image.h"
 

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The bytes of a file at some moment. Copies share their pages, so that "on disk" and "in the page cache" cost little
- * where they agree. Zero-initialised is empty. Behind the size all is zero.
+ * The bytes of a file at some moment. Copies share their pages, so that "on disk" and "in the page
+ * cache" cost little where they agree. Zero-initialised is empty. Behind the size all is zero.
  */
 
 #include "base/macro.h"
@@ -32,6 +32,7 @@ void image_cut(struct image *i);
 /* Nothing past the size. */
 void image_flip(struct image *i, uint64_t pos, unsigned bit);
 
-/* Memory of the simulator itself: it ends the process where there is none, since a disk or a network does not fail for
- * want of memory, and the allocations that a FAULT_SWEEP lets fail must be those of the code under test. */
+/* Memory of the simulator itself: it ends the process where there is none, since a disk or a
+ * network does not fail for want of memory, and the allocations that a FAULT_SWEEP lets fail must
+ * be those of the code under test. */
 void *must(void *p);

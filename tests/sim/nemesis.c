@@ -330,7 +330,8 @@ void sim_nemesis_settle(struct sim_nemesis *n) {
                 return;
         }
 
-        /* Trouble likes company: several in quick succession, then a rest in which things get going again. */
+        /* Trouble likes company: several in quick succession, then a rest in which things get going
+         * again. */
         if (n->n_burst > 0) {
                 n->n_burst--;
                 n->next_usec = now + random_between(&n->random, 1, n->pause_max_usec / 4);

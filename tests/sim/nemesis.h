@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * What goes wrong, and when: kills, power cuts and crashes in the middle of an operation, stops in good order; syncs and
- * writes that fail, a full disk, short writes, a slow disk; flipped bits in what has a second copy or can be rebuilt,
- * and, in runs that allow damage, in settled parts of the log; connections that break; clients that die; a wall clock
- * that jumps. Each run has its own taste: which acts it is given to, how often, and whether they come in bursts.
+ * What goes wrong, and when: kills, power cuts and crashes in the middle of an operation, stops in
+ * good order; syncs and writes that fail, a full disk, short writes, a slow disk; flipped bits in
+ * what has a second copy or can be rebuilt, and, in runs that allow damage, in settled parts of the
+ * log; connections that break; clients that die; a wall clock that jumps. Each run has its own
+ * taste: which acts it is given to, how often, and whether they come in bursts.
  */
 
 #include "tests/sim/clients.h"

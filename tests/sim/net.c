@@ -3,9 +3,10 @@
 /*
  * Streams of the simulated network.
  *
- * I1: what an end may read is the front of its chunks whose time has come; chunks are in order of time.
- * I2: a stream is in its port's heap while its handler may have to be called, at the time when that can be.
- * I3: an end whose peer is gone has an end_usec: from then on it reads end_error (0: the end) behind the last chunk.
+ * I1: what an end may read is the front of its chunks whose time has come; chunks are in order of
+ * time. I2: a stream is in its port's heap while its handler may have to be called, at the time
+ * when that can be. I3: an end whose peer is gone has an end_usec: from then on it reads end_error
+ * (0: the end) behind the last chunk.
  */
 
 #include "tests/sim/net.h"

@@ -246,7 +246,8 @@ static void read_back(struct run *run) {
         if (!run_until(run, readers_are_done, "all is read"))
                 return;
 
-        /* A broker that does not know where its partitions end has said so: it takes no messages. */
+        /* A broker that does not know where its partitions end has said so: it takes no
+         * messages. */
         broker_summary(run->server.broker, &summary);
         for (unsigned i = 0; i < run->clients.n_topics && !summary.is_writable; i++)
                 sim_messages_on_refused(run->clients.messages, i);

@@ -4,8 +4,8 @@
 /*
  * One run of the simulator: a broker, its clients, and all that goes wrong, from one seed.
  *
- * First faults, for a while; then none: what was sent must come to its end, the broker is ended once more and started
- * again, everything is read, the checkers judge, and it stops in good order.
+ * First faults, for a while; then none: what was sent must come to its end, the broker is ended
+ * once more and started again, everything is read, the checkers judge, and it stops in good order.
  */
 
 #include "tests/sim/check.h"

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A broker as a machine has it: a disk that stays, and processes on it that come and go. It is started again by itself
- * some time after it went down.
+ * A broker as a machine has it: a disk that stays, and processes on it that come and go. It is
+ * started again by itself some time after it went down.
  */
 
 #include "drmqd/core/broker.h"

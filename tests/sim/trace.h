@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * What a run did, as lines of text: hashed always, printed where asked for. Two runs of one seed have the same hash
- * exactly when they did the same in the same order, so nothing that depends on addresses may be in a line.
+ * What a run did, as lines of text: hashed always, printed where asked for. Two runs of one seed
+ * have the same hash exactly when they did the same in the same order, so nothing that depends on
+ * addresses may be in a line.
  */
 
 #include "base/macro.h"

@@ -2,21 +2,25 @@
 #pragma once
 
 /*
- * The simulated world: virtual time, and processes that share it. Each process has a struct io of its own: a disk, an
- * end of the network, jobs, timers, chance. Nothing happens by itself: sim_world_run_until() takes one event after the
- * other, by time, and calls its callback; time jumps from event to event.
+ * The simulated world: virtual time, and processes that share it. Each process has a struct io of
+ * its own: a disk, an end of the network, jobs, timers, chance. Nothing happens by itself:
+ * sim_world_run_until() takes one event after the other, by time, and calls its callback; time
+ * jumps from event to event.
  *
- * Everything follows from the seed. What happens at one moment comes by process, in the order in which they were made:
- * first streams, then jobs, then timers (a deadline waits for what is at hand).
+ * Everything follows from the seed. What happens at one moment comes by process, in the order in
+ * which they were made: first streams, then jobs, then timers (a deadline waits for what is at
+ * hand).
  *
- * Jobs. A job of a log queue starts when the one before it has ended; background work is one at a time; reads are all
- * at once. Each takes a seeded time, and its run() happens at once at some moment between its start and its end, often
- * one of the two: an effect long before its completion, or a completion right behind it. A crash inside a run() is the
- * disk's (sim_disk_crash_at()): done() is not called then, and the process has crashed.
+ * Jobs. A job of a log queue starts when the one before it has ended; background work is one at a
+ * time; reads are all at once. Each takes a seeded time, and its run() happens at once at some
+ * moment between its start and its end, often one of the two: an effect long before its completion,
+ * or a completion right behind it. A crash inside a run() is the disk's (sim_disk_crash_at()):
+ * done() is not called then, and the process has crashed.
  *
  * The end of a process:
  *
- *     sim_process_kill(p, …);       its io is dead: no callback any more, every call -ECANCELED, closing is allowed
+ *     sim_process_kill(p, …);       its io is dead: no callback any more, every call -ECANCELED,
+ *     closing is allowed
  *     b = broker_free(b);           its memory goes
  *     p = sim_process_free(p);
  */
@@ -32,7 +36,8 @@
 struct sim_world;
 struct sim_process;
 
-/* Durations of jobs, in microseconds. A log write or read takes its hint's bytes at bytes_per_usec beside. */
+/* Durations of jobs, in microseconds. A log write or read takes its hint's bytes at bytes_per_usec
+ * beside. */
 struct sim_disk_speed {
         usec_t log_min, log_max;
         usec_t read_min, read_max;
@@ -51,7 +56,8 @@ usec_t sim_world_now(const struct sim_world *w);
 struct random *sim_world_random(struct sim_world *w);
 struct sim_net *sim_world_net(struct sim_world *w);
 struct sim_trace *sim_world_trace(struct sim_world *w);
-/* Takes the next event that is due at @until or earlier. Return: whether there was one; else it is @until now. */
+/* Takes the next event that is due at @until or earlier. Return: whether there was one; else it is
+ * @until now. */
 bool sim_world_step(struct sim_world *w, usec_t until);
 void sim_world_run_until(struct sim_world *w, usec_t until);
 
@@ -59,8 +65,8 @@ void sim_world_run_until(struct sim_world *w, usec_t until);
  * sim_process_new() - start a process
  * @name: in the trace; borrows
  * @disk: its files; borrows until sim_process_free(). NULL where it uses none
- * @on_crash: called from the world when the disk has crashed under it (sim_disk_crash_at()); what follows is
- *            sim_process_kill(). May be NULL
+ * @on_crash: called from the world when the disk has crashed under it (sim_disk_crash_at()); what
+ *            follows is sim_process_kill(). May be NULL
  */
 int sim_process_new(struct sim_world *w,
                     const char *name,
@@ -68,7 +74,8 @@ int sim_process_new(struct sim_world *w,
                     void (*on_crash)(void *userdata),
                     void *userdata,
                     struct sim_process **ret);
-/* What belongs to its owner has been closed and cancelled before; kills where it is alive. NULL is fine. */
+/* What belongs to its owner has been closed and cancelled before; kills where it is alive. NULL is
+ * fine. */
 struct sim_process *sim_process_free(struct sim_process *p);
 DEFINE_CLEANUP(struct sim_process *, sim_process_free)
 
@@ -78,6 +85,7 @@ void sim_process_set_speed(struct sim_process *p, const struct sim_disk_speed *s
 extern const struct sim_disk_speed sim_disk_speed_default;
 /* Jumps its wall clock by so much against the world's. */
 void sim_process_shift_wall(struct sim_process *p, int64_t ms);
-/* @is_silent: those it was connected to learn of it only after a while, as when a machine loses power. What becomes of
+/* @is_silent: those it was connected to learn of it only after a while, as when a machine loses
+ *         power. What becomes of
  * the disk is the caller's. */
 void sim_process_kill(struct sim_process *p, bool is_silent);

@@ -177,7 +177,8 @@ static void send_numbers(drmq_client *c, const char *topic, unsigned from, unsig
         drmq_producer_free(p);
 }
 
-/* Reads one partition's topic up to its end: the numbers from @from on, one by one. Return: how many. */
+/* Reads one partition's topic up to its end: the numbers from @from on, one by one. Return: how
+ * many. */
 static unsigned read_numbers(drmq_client *c, const char *topic, unsigned from) {
         drmq_consumer *k;
         unsigned n = 0;

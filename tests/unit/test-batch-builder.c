@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Building batches: the bytes of other clients, whatever is built is read back equal, limits hold, failures change
- * nothing. */
+/* Building batches: the bytes of other clients, whatever is built is read back equal, limits hold,
+ * failures change nothing. */
 
 #include "batch/builder.h"
 
@@ -62,7 +62,8 @@ TEST(builds_the_bytes_of_other_clients) {
         builder_done(&b);
 }
 
-/* Another zlib may write other bytes that mean the same, so this one is compared by header and content. */
+/* Another zlib may write other bytes that mean the same, so this one is compared by header and
+ * content. */
 TEST(builds_what_other_clients_compress) {
         static const char value[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
         _cleanup_(slice_done) struct slice batch = {}, ours = {}, theirs = {};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Three batches as other clients encode them, to be read and to be built. Times are 1700000000000 ms and later. */
+/* Three batches as other clients encode them, to be read and to be built. Times are 1700000000000
+ * ms and later. */
 
 #include "base/macro.h"
 
@@ -33,7 +34,8 @@ static const uint8_t sample_b_bytes[] = {
 };
 static const struct sample sample_b _unused_ = { sample_b_bytes, sizeof(sample_b_bytes) };
 
-/* Gzip, transactional, producer 4242, epoch 3, sequence 9: three times (key, 50 times x), 1 ms apart. */
+/* Gzip, transactional, producer 4242, epoch 3, sequence 9: three times (key, 50 times x), 1 ms
+ * apart. */
 static const uint8_t sample_c_bytes[] = {
         0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x5c, 0x00, 0x00, 0x00,
         0x00, 0x02, 0xc2, 0x14, 0x6a, 0xc6, 0x00, 0x11, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x01,

@@ -399,7 +399,8 @@ TEST(append_time_is_every_records_time) {
         }
 }
 
-/* Bytes of a record: length, attributes, time, offset, key length, value length, headers. 0x01 is -1. */
+/* Bytes of a record: length, attributes, time, offset, key length, value length, headers. 0x01 is
+ * -1. */
 TEST(gaps_between_offsets_are_allowed_and_ends_in_order_only) {
         ASSERT_OK(ITERATE(2, 9, 12, 0, 0, 4, 1, 1, 0, 12, 0, 0, 18, 1, 1, 0));
         ASSERT_ERROR(ITERATE(2, 9, 12, 0, 0, 4, 1, 1, 0, 12, 0, 0, 4, 1, 1, 0),

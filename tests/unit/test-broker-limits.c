@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * What clients and disks may do to a broker without hurting it: peers that speak garbage, half a frame, or nothing;
- * requests that lie; many that want much at once; some that are gone in the middle; a disk that is full or lies.
+ * What clients and disks may do to a broker without hurting it: peers that speak garbage, half a
+ * frame, or nothing; requests that lie; many that want much at once; some that are gone in the
+ * middle; a disk that is full or lies.
  */
 
 #include "base/crc32c.h"
@@ -102,7 +103,8 @@ TEST(who_says_nothing_is_hung_up_on_after_the_idle_time) {
                 broker_client_bytes(&c, greeting, n);
                 ASSERT_FALSE(broker_client_wait_end(&c, f.config.idle_usec - USEC_PER_SEC));
 
-                /* Half a greeting costs the others nothing, even if its bytes look like a length. */
+                /* Half a greeting costs the others nothing, even if its bytes look like a
+                 * length. */
                 ASSERT_EQ(f.broker->requests.used_bytes, 0);
                 broker_client_connect(&other, &f);
                 broker_client_end(&other);
@@ -394,9 +396,9 @@ TEST(every_flipped_bit_of_a_batch_is_seen) {
                 copy[at] ^= (uint8_t) (1u << at % 8);
                 e = produce_raw(&c, &row, sizeof(row), copy, batch.size);
                 if (at < 8 || (at >= 12 && at < 16))
-                        n_good +=
-                                e ==
-                                DRMQ_ERROR_NONE; /* base offset and epoch are the broker's to give */
+                        n_good += e ==
+                                  /* base offset and epoch are the broker's to give */
+                                  DRMQ_ERROR_NONE;
                 else
                         ASSERT_NE(e, DRMQ_ERROR_NONE);
         }
@@ -1028,7 +1030,8 @@ static void (*const asks[])(struct broker_client *c, uint64_t id) = {
         ask_long_poll,       ask_offsets,      ask_topics,  ask_deletes,    ask_commit,
 };
 
-/* A broker whose reads go to jobs, a topic of 20 messages, and a client that asks, and dies @n_steps later. */
+/* A broker whose reads go to jobs, a topic of 20 messages, and a client that asks, and dies
+ * @n_steps later. */
 static void ask(struct broker_fixture *f, struct broker_client *c, size_t which, unsigned n_steps) {
         struct broker_client other;
         uint64_t id;
@@ -1108,8 +1111,8 @@ TEST(a_stop_comes_to_its_end_from_any_state_and_leaves_nothing_to_replay) {
                 }
 }
 
-/* Whichever request for memory fails: every request is answered, or its connection is closed, or the process is to
- * stop; and nothing is left behind. */
+/* Whichever request for memory fails: every request is answered, or its connection is closed, or
+ * the process is to stop; and nothing is left behind. */
 TEST(without_memory_nobody_waits_in_vain, .timeout_sec = 120) {
         unsigned n_fired = 0;
 
@@ -1347,7 +1350,8 @@ TEST(a_damaged_batch_is_refused_by_name_and_its_neighbours_are_served) {
                 ASSERT_EQ(m->partition[0]->error->code, DRMQ_ERROR_DAMAGED);
                 ASSERT_EQ(m->partition[0]->next_good_offset, 6);
                 ASSERT_EQ(broker_client_read(&c, id, 6), 5 + i);
-                /* The head of its entry is good: what it gave is known, so there is more to come. */
+                /* The head of its entry is good: what it gave is known, so there is more to
+                 * come. */
                 ASSERT_EQ(broker_client_produce(&c, id, 1, 1000), 11 + i);
 
                 broker_fixture_end(&f, /* power_cut= */ true);
@@ -1436,13 +1440,15 @@ TEST(messages_that_the_log_has_lost_are_refused_and_not_waited_for) {
         ASSERT_NOT_NULL(lost);
         sim_disk_restart(f.disk);
         ASSERT_OK(io_open(sim_disk_io(f.disk), path, IO_OPEN_WRITE, &file));
-        ASSERT_OK(io_truncate(file, (uint64_t) (lost - bytes) / LOG_SECTOR_BYTES * LOG_SECTOR_BYTES));
+        ASSERT_OK(
+                io_truncate(file, (uint64_t) (lost - bytes) / LOG_SECTOR_BYTES * LOG_SECTOR_BYTES));
         ASSERT_OK(io_fdatasync(file));
         file = io_file_unref(file);
 
         broker_fixture_start(&f);
         broker_client_connect(&c, &f);
-        ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL), DRMQ_ERROR_NOT_WRITABLE);
+        ASSERT_EQ(broker_client_try(&c, id, broker_batch(-1, -1, -1, 1, 10), NULL),
+                  DRMQ_ERROR_NOT_WRITABLE);
         r = broker_client_wait(&c, broker_client_send_fetch(&c, id, 0, 0, 0));
         ASSERT_EQ(broker_reply_count(r, id, 0), 5);
         r = broker_reply_free(r);
@@ -1456,7 +1462,8 @@ TEST(messages_that_the_log_has_lost_are_refused_and_not_waited_for) {
         broker_fixture_done(&f);
 }
 
-/* Killed or stopped in good order; what is lost is the body of a batch, or the head of its entry. */
+/* Killed or stopped in good order; what is lost is the body of a batch, or the head of its
+ * entry. */
 TEST(a_damaged_end_forbids_appends_and_the_rest_is_served) {
         for (unsigned is_stopped = 0; is_stopped < 2; is_stopped++) {
                 struct broker_fixture f;

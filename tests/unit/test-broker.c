@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The broker as its clients see it: every request, through frames that arrive in any pieces; starts and stops. What
- * misbehaving clients and disks do to it is in test-broker-limits.c. */
+/* The broker as its clients see it: every request, through frames that arrive in any pieces; starts
+ * and stops. What misbehaving clients and disks do to it is in test-broker-limits.c. */
 
 #include "base/crc32c.h"
 #include "drmqd/core/core.h"
@@ -376,7 +376,8 @@ TEST(a_long_poll_of_a_topic_that_is_deleted_is_told_so) {
         done(&f, &c);
 }
 
-/* A delete is two entries, on two shards. Whatever lies between them is finished by the next start. */
+/* A delete is two entries, on two shards. Whatever lies between them is finished by the next
+ * start. */
 TEST(a_delete_that_a_crash_interrupted_is_finished) {
         unsigned n_unfinished = 0;
 
@@ -825,7 +826,8 @@ TEST(a_long_poll_waits_as_long_as_asked_and_blocks_nobody) {
         done(&f, &c);
 }
 
-/* A partition twice in one fetch, and as many long polls of one connection as there are: each is answered once. */
+/* A partition twice in one fetch, and as many long polls of one connection as there are: each is
+ * answered once. */
 TEST(a_long_poll_may_name_a_partition_twice) {
         Drmq__Proto__FetchRequest q = DRMQ__PROTO__FETCH_REQUEST__INIT;
         struct fetch_want wants[2] = {};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests log/checkpoint.h: what is written is read back, damage is passed over, a crash at any step leaves a good one. */
+/* Tests log/checkpoint.h: what is written is read back, damage is passed over, a crash at any step
+ * leaves a good one. */
 
 #include <inttypes.h>
 
@@ -251,7 +252,8 @@ TEST(prune_keeps_the_newest_two_with_a_good_header) {
         assert_newest(io, "d", 50, 0);
 }
 
-/* Cuts the power at each step of a write that follows a first one, and says how many steps there were. */
+/* Cuts the power at each step of a write that follows a first one, and says how many steps there
+ * were. */
 static uint64_t crash_at_every_step(uint64_t seed) {
         for (uint64_t step = 1;; step++) {
                 _cleanup_(sim_disk_freep) struct sim_disk *disk = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests cli/options.h and cli/verbs.h: what is taken, what is refused and how, and that help fits its width. */
+/* Tests cli/options.h and cli/verbs.h: what is taken, what is refused and how, and that help fits
+ * its width. */
 
 #include <syslog.h>
 

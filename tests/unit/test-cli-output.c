@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests cli/output.h, cli/writer.h and cli/progress.h: the three forms byte for byte, and what they do with bad input. */
+/* Tests cli/output.h, cli/writer.h and cli/progress.h: the three forms byte for byte, and what they
+ * do with bad input. */
 
 #include <sys/mman.h>
 #include <unistd.h>

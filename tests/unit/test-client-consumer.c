@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The consumer against a node that misbehaves: every message once, in order, or an error that says which not. */
+/* The consumer against a node that misbehaves: every message once, in order, or an error that says
+ * which not. */
 
 #include "client/consumer.h"
 
@@ -452,8 +453,9 @@ static int read_flipped(size_t at) {
 TEST(a_batch_that_arrives_damaged_is_not_handed_out) {
         int r;
 
-        /* The leader's epoch, which stands in the table too; then all that the batch's own checksum covers, and that. Where
-         * the node of this test looks itself (offsets, length, magic, last delta), it cannot be made to lie. */
+        /* The leader's epoch, which stands in the table too; then all that the batch's own checksum
+         * covers, and that. Where the node of this test looks itself (offsets, length, magic, last
+         * delta), it cannot be made to lie. */
         for (size_t at = 12; at < 16; at++)
                 ASSERT_ERROR(read_flipped(at), EPROTO);
         for (size_t at = 17; at < 23; at++)

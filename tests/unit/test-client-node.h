@@ -2,10 +2,12 @@
 #pragma once
 
 /*
- * A node made for tests of the client: it keeps batches in memory, judges producers as a real one does, and misbehaves
- * by script. It runs in a process of the simulator's world, so that time is virtual and every run is the same.
+ * A node made for tests of the client: it keeps batches in memory, judges producers as a real one
+ * does, and misbehaves by script. It runs in a process of the simulator's world, so that time is
+ * virtual and every run is the same.
  *
- * Faults are asked for by the number of the request (from 1) that they hit, counted over produce or fetch requests.
+ * Faults are asked for by the number of the request (from 1) that they hit, counted over produce or
+ * fetch requests.
  */
 
 #include <inttypes.h>

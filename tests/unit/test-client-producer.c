@@ -153,7 +153,8 @@ TEST(messages_arrive_once_in_order_and_are_told) {
         run_end(&t);
 }
 
-/* Small batches, so that many are under way, over several partitions, with one fault at every point. */
+/* Small batches, so that many are under way, over several partitions, with one fault at every
+ * point. */
 static void run_with_fault(struct run *t, enum node_fault fault, unsigned at, unsigned n_faults) {
         struct producer_config config = PRODUCER_CONFIG_DEFAULT;
 
@@ -503,7 +504,8 @@ TEST(behind_a_batch_that_failed_in_doubt_nothing_is_doubled) {
                 struct producer_config config = PRODUCER_CONFIG_DEFAULT;
                 struct run t;
 
-                /* Every answer from there on is lost, though the batches are appended; then the node speaks again. */
+                /* Every answer from there on is lost, though the batches are appended; then the
+                 * node speaks again. */
                 config.batch_bytes = 1024;
                 config.timeout_usec = 3 * USEC_PER_SEC;
                 run_begin(&t, at, &config);
@@ -541,7 +543,8 @@ static void send_in_doubt(enum node_fault fault, bool breaks) {
         struct producer_config config = PRODUCER_CONFIG_DEFAULT;
         struct run t;
 
-        /* The second batch is in doubt (and in the log) when the first one's time is up: its id is of no use any more. */
+        /* The second batch is in doubt (and in the log) when the first one's time is up: its id is
+         * of no use any more. */
         config.timeout_usec = 3 * USEC_PER_SEC;
         run_begin(&t, 1, &config);
         (void) node_topic_add(&t.scene.node, "t", 1);
@@ -667,8 +670,9 @@ TEST(an_atomic_request_has_a_limit) {
 }
 
 TEST(producer_survives_lack_of_memory_at_every_point, .timeout_sec = 120) {
-        /* The node and the world of the test are not made for it, so only the client's own requests fail: those of
-         * producer_append() and producer_flush(). What was taken is told of, one way or the other. */
+        /* The node and the world of the test are not made for it, so only the client's own requests
+         * fail: those of producer_append() and producer_flush(). What was taken is told of, one way
+         * or the other. */
         for (unsigned n = 1; n < 40; n++) {
                 struct producer_config config = PRODUCER_CONFIG_DEFAULT;
                 uint64_t n_taken = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A node's directory: identity, lock, shards, and what a crash, damage or a stranger does to them. */
+/* A node's directory: identity, lock, shards, and what a crash, damage or a stranger does to
+ * them. */
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "log/datadir.h"
@@ -266,7 +267,8 @@ TEST(a_newer_format_is_refused) {
         fixture_done(&f);
 }
 
-/* Every changing operation of a first start and of making two shards fails in the middle, with the power. */
+/* Every changing operation of a first start and of making two shards fails in the middle, with the
+ * power. */
 TEST(a_crash_at_any_step_of_creation_is_survived) {
         for (uint64_t seed = 0; seed < 8; seed++) {
                 for (uint64_t n = 1;; n++) {

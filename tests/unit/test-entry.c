@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries as bytes and back: nothing that was changed passes, nothing behind the bytes is touched. */
+/* Entries as bytes and back: nothing that was changed passes, nothing behind the bytes is
+ * touched. */
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "batch/batch-format.h"
@@ -131,7 +132,8 @@ TEST(the_header_alone_may_be_verified) {
                 EBADMSG);
 }
 
-/* A bad length reads nothing behind what is there: each length is tried with memory that ends exactly there. */
+/* A bad length reads nothing behind what is there: each length is tried with memory that ends
+ * exactly there. */
 TEST(cut_anywhere_it_is_refused) {
         for (uint64_t index = 1; index <= 3; index++) {
                 _cleanup_(mem_freep) uint8_t *p = NULL;

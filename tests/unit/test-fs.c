@@ -46,8 +46,9 @@ TEST(closed_standard_streams_are_held) {
                 (void) close(STDOUT_FILENO);
                 (void) close(STDERR_FILENO);
                 ok = fd_hold_standard() == 0 && read(STDIN_FILENO, &c, 1) < 0 && errno == EBADF &&
-                        write(STDOUT_FILENO, "x", 1) < 0 && errno == EBADF && write(STDERR_FILENO, "x", 1) == 1 &&
-                        open("/dev/null", O_RDONLY | O_CLOEXEC) > STDERR_FILENO;
+                     write(STDOUT_FILENO, "x", 1) < 0 && errno == EBADF &&
+                     write(STDERR_FILENO, "x", 1) == 1 &&
+                     open("/dev/null", O_RDONLY | O_CLOEXEC) > STDERR_FILENO;
                 _exit(ok ? 0 : 1);
         }
 

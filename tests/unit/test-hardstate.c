@@ -142,7 +142,8 @@ TEST(an_intent_of_no_known_kind_is_damage) {
         sim_disk_free(d);
 }
 
-/* After a crash it is the old state or the new one; once written it is the new one; once read it stays. */
+/* After a crash it is the old state or the new one; once written it is the new one; once read it
+ * stays. */
 TEST(a_crash_at_any_step_leaves_old_or_new) {
         for (uint64_t seed = 0; seed < 50; seed++) {
                 for (uint64_t n = 1;; n++) {
@@ -167,7 +168,8 @@ TEST(a_crash_at_any_step_leaves_old_or_new) {
                         ASSERT_EQ(h.vote, h.term == 6 ? 1 : 2);
                         ASSERT_TRUE(h.term == 6 || (h.term == 5 && !was_written));
 
-                        /* What a start answered with is on disk: a kill may have left more in the page cache. */
+                        /* What a start answered with is on disk: a kill may have left more in the
+                         * page cache. */
                         sim_disk_power_cut(d);
                         sim_disk_restart(d);
                         ASSERT_EQ(open_it(d, &again), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests log/index.h: which slices get points, what searching finds in memory and in the file, and that no damage to the
- * file goes unseen. */
+/* Tests log/index.h: which slices get points, what searching finds in memory and in the file, and
+ * that no damage to the file goes unseen. */
 
 #include "base/alloc.h"
 #include "io/io-posix.h"

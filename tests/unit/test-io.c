@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The contract of struct io (io/io.h), and each implementation held to it: CONTRACT(name) is one case for every row
- * of IMPLEMENTATIONS.
+ * The contract of struct io (io/io.h), and each implementation held to it: CONTRACT(name) is one
+ * case for every row of IMPLEMENTATIONS.
  */
 #include "tests/lib/test.h"
 

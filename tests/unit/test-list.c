@@ -26,7 +26,7 @@ TEST(order_is_that_of_append_and_prepend) {
         list_prepend(&head, &items[0].link);
         ASSERT_FALSE(list_is_empty(&head));
 
-        LIST_FOREACH (&head, i, struct item, link)
+        LIST_FOREACH(&head, i, struct item, link)
                 ASSERT_EQ(i->value, expected++);
         ASSERT_EQ(expected, 5);
         ASSERT_EQ(list_first(&head, struct item, link)->value, 0);
@@ -41,7 +41,7 @@ TEST(empty_list_has_nothing) {
         ASSERT_NULL(list_first(&head, struct item, link));
         ASSERT_NULL(list_last(&head, struct item, link));
         ASSERT_NULL(list_pop(&head, struct item, link));
-        LIST_FOREACH (&head, i, struct item, link)
+        LIST_FOREACH(&head, i, struct item, link)
                 n++;
         ASSERT_EQ(n, 0);
 }
@@ -85,7 +85,7 @@ TEST(walk_may_free_the_element_at_hand) {
                 item->value = i;
                 list_append(&head, &item->link);
         }
-        LIST_FOREACH (&head, i, struct item, link)
+        LIST_FOREACH(&head, i, struct item, link)
                 if (i->value % 2 == 0) {
                         list_remove(&i->link);
                         mem_free(i);

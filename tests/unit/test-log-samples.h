@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the tests of reading a log share: batches of any size, and segments written group by group without a log writer,
- * so that a test decides where each byte goes.
+ * What the tests of reading a log share: batches of any size, and segments written group by group
+ * without a log writer, so that a test decides where each byte goes.
  */
 
 #include "base/bytes.h"
@@ -15,7 +15,8 @@
 #include "log/segment.h"
 #include "tests/lib/test.h"
 
-/* Writes a batch of @size bytes to @p: whole and verifiable, its records are noise made of @seed. */
+/* Writes a batch of @size bytes to @p: whole and verifiable, its records are noise made of
+ * @seed. */
 static inline _unused_ void
 sample_batch(uint8_t *p, size_t size, int32_t n_records, uint64_t seed) {
         struct batch_header *h = (struct batch_header *) p;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What lib/loop promises beyond the contract of struct io (test-io.c): order, threads, sockets, the manager. */
+/* What lib/loop promises beyond the contract of struct io (test-io.c): order, threads, sockets, the
+ * manager. */
 #include "tests/lib/test.h"
 
 #include <fcntl.h>

@@ -41,7 +41,7 @@ static void check_tree(const struct map *m) {
         size_t n_seen = 0;
 
         check_subtree(m->root, NULL);
-        MAP_FOREACH (m, n) {
+        MAP_FOREACH(m, n) {
                 if (before)
                         ASSERT_LT(key_of(before), key_of(n));
                 ASSERT_TRUE(map_prev(n) == before);
@@ -61,7 +61,7 @@ TEST(empty_map_has_nothing) {
         ASSERT_NULL(map_find(&m, &(uint64_t){ 1 }));
         ASSERT_NULL(map_find_ge(&m, &(uint64_t){ 1 }));
         ASSERT_NULL(map_find_le(&m, &(uint64_t){ 1 }));
-        MAP_FOREACH (&m, n)
+        MAP_FOREACH(&m, n)
                 ASSERT_NULL(n);
 }
 
@@ -162,7 +162,8 @@ TEST(every_small_removal_is_right) {
         enum { N = 9 };
         struct item items[N];
 
-        /* Every order of removal would be 9!; every pair of first ones covers each shape of node. */
+        /* Every order of removal would be 9!; every pair of first ones covers each shape of
+         * node. */
         for (unsigned first = 0; first < N; first++)
                 for (unsigned second = 0; second < N; second++) {
                         struct map m;
@@ -192,7 +193,7 @@ TEST(walk_may_free_the_node_at_hand) {
                 item->key = i * 7919 % 100;
                 ASSERT_OK(map_insert(&m, &item->key, &item->node, NULL));
         }
-        MAP_FOREACH (&m, n) {
+        MAP_FOREACH(&m, n) {
                 map_remove(&m, n);
                 mem_free(CONTAINER_OF(n, struct item, node));
         }

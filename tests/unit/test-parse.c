@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests base/parse.h: what is accepted, what is refused, and that a refusal leaves the result alone. */
+/* Tests base/parse.h: what is accepted, what is refused, and that a refusal leaves the result
+ * alone. */
 
 #include "base/parse.h"
 #include "tests/lib/test.h"

@@ -21,7 +21,8 @@ TEST(two_majorities_always_meet) {
         }
 }
 
-/* Every assignment of a few values to a few voters: the index is the highest that quorum_size() of them hold. */
+/* Every assignment of a few values to a few voters: the index is the highest that quorum_size() of
+ * them hold. */
 TEST(the_index_is_the_highest_that_a_majority_holds) {
         for (unsigned n = 1; n <= VOTERS_MAX; n++) {
                 unsigned n_cases = 1;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Runs the scripts tests/raft/WHAT.txt against lib/raft. A script is a list of blocks: comments and commands, a line
- * "----", and what they must print, up to an empty line. With REWRITE=1 in the environment the scripts are written anew
- * with what was printed; the diff is to be reviewed.
+ * Runs the scripts tests/raft/WHAT.txt against lib/raft. A script is a list of blocks: comments and
+ * commands, a line "----", and what they must print, up to an empty line. With REWRITE=1 in the
+ * environment the scripts are written anew with what was printed; the diff is to be reviewed.
  *
  * One node, n1, which is the only voter; its disk is the script's:
  *     start                       from what is on disk

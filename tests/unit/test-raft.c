@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What raft.h promises and a script cannot show: what is refused, what is asserted, and every run of a random owner. */
+/* What raft.h promises and a script cannot show: what is refused, what is asserted, and every run
+ * of a random owner. */
 
 #include "raft/raft.h"
 

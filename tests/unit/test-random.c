@@ -6,8 +6,9 @@
 #include "tests/lib/test.h"
 
 TEST(reference_sequence) {
-        /* splitmix64 of seed 0 begins e220a8397b1dcdaf 6e789e6aa1b965f4 06c45d188009454f f88bb8a8724c81ec: what its
-         * authors publish. The first number of xoshiro256** is rotl(s1 * 5, 7) * 9. */
+        /* splitmix64 of seed 0 begins e220a8397b1dcdaf 6e789e6aa1b965f4 06c45d188009454f
+         * f88bb8a8724c81ec: what its authors publish. The first number of xoshiro256** is rotl(s1 *
+         * 5, 7) * 9. */
         struct random r;
 
         random_init(&r, 0);
@@ -77,7 +78,8 @@ TEST(whole_range_does_not_overflow) {
 }
 
 TEST(uneven_range_is_not_biased) {
-        /* With a plain modulus the lower half of 3 * 2^62 would come twice as often as the upper one. */
+        /* With a plain modulus the lower half of 3 * 2^62 would come twice as often as the upper
+         * one. */
         struct random r;
         unsigned n_low = 0;
 

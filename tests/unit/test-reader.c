@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests fetches of log/reader.h: what was appended is read back, from any offset, in any portions, with and without hints
- * and indices; damage is refused by name and hides nothing else. */
+/* Tests fetches of log/reader.h: what was appended is read back, from any offset, in any portions,
+ * with and without hints and indices; damage is refused by name and hides nothing else. */
 
 #include "base/alloc.h"
 #include "base/random.h"
@@ -148,7 +148,8 @@ static void assert_slice(const struct log_read_slice *found, const struct sample
         free(batch);
 }
 
-/* One fetch; its result must be what was appended. Return: what log_read_run() gave; the offset behind. */
+/* One fetch; its result must be what was appended. Return: what log_read_run() gave; the offset
+ * behind. */
 static int fetch(const struct model *m,
                  uint64_t partition_id,
                  uint64_t offset,
@@ -412,7 +413,8 @@ TEST(random_topics_and_sizes_are_read_back_in_random_portions, .timeout_sec = 60
                                 uint64_t next;
                                 int r;
 
-                                /* The hint of the fetch before, an older one, none, one that leads nowhere. */
+                                /* The hint of the fetch before, an older one, none, one that leads
+                                 * nowhere. */
                                 if (which == 0)
                                         hint = position;
                                 else if (which == 1)
@@ -516,7 +518,8 @@ TEST(on_the_loop_it_opens_nothing_and_waits_for_nothing) {
         ASSERT_GT(m.f.log->n_segments, 2);
         limit = m.next_offsets[0];
 
-        /* Without a hint a closed segment's index must be searched; from then on it goes by itself. */
+        /* Without a hint a closed segment's index must be searched; from then on it goes by
+         * itself. */
         sim_disk_fail(m.f.disk, SIM_DISK_OPEN, NULL, 1, EIO);
         ASSERT_ERROR(fetch(&m, 0, 0, limit, 50000, false, NULL, &offset, NULL), EAGAIN);
         ASSERT_EQ(sim_disk_fail_clear(m.f.disk), 1);
@@ -698,8 +701,8 @@ TEST(a_bit_flipped_anywhere_in_an_index_hides_no_message, .timeout_sec = 60) {
         model_done(&m);
 }
 
-/* Reads past damage of partition 0 as a consumer that is told to go on would. Returns how many batches were given;
- * @ret_n_damage counts refusals. */
+/* Reads past damage of partition 0 as a consumer that is told to go on would. Returns how many
+ * batches were given; @ret_n_damage counts refusals. */
 static unsigned read_past_damage(const struct model *m,
                                  bool with_hint,
                                  unsigned *ret_n_damage,
@@ -745,8 +748,8 @@ static unsigned read_past_damage(const struct model *m,
 }
 
 TEST(a_damaged_batch_is_refused_by_name_and_nothing_else_is) {
-        /* The checksum, the kind, a slice's partition, the batch's offset, its length, its crc, its last offset delta, its
-         * records. */
+        /* The checksum, the kind, a slice's partition, the batch's offset, its length, its crc, its
+         * last offset delta, its records. */
         const size_t places[] = { 0,      5,       9,       32,      41,       80 + 3,
                                   80 + 8, 80 + 18, 80 + 24, 80 + 61, 80 + 1500 };
 

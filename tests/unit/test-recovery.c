@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a start makes of what it finds: unfinished writes are cut, corruption is kept, and nobody takes one for the
- * other. */
+/* What a start makes of what it finds: unfinished writes are cut, corruption is kept, and nobody
+ * takes one for the other. */
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "base/random.h"
@@ -148,7 +148,8 @@ TEST(a_group_whose_header_sector_is_zero_is_cut) {
                      "A write to shard 1 did not finish and was cut: the log ends before entry 9");
         log_fixture_check(&f, 1, 8, NULL);
 
-        /* The rest of it is gone from the disk: something shorter written there is followed by zeroes. */
+        /* The rest of it is gone from the disk: something shorter written there is followed by
+         * zeroes. */
         {
                 size_t n;
                 _cleanup_(mem_freep) uint8_t *p = snapshot(&f, FIRST_FILE, &n);
@@ -294,14 +295,15 @@ TEST(what_is_named_durable_is_never_cut_however_unfinished_it_looks) {
         ASSERT_EQ(f.report.first_damaged_index, 9);
         ASSERT_EQ(f.report.named_durable_index, 12);
         ASSERT_TRUE(
-                f.report.tail_is_damaged); /* the last entries cannot be read: what offsets follow? */
+                /* the last entries cannot be read: what offsets follow? */
+                f.report.tail_is_damaged);
         ASSERT_GE(count_missing(&f, 12), 1); /* what lay in that sector; the rest is found again */
         assert_untouched(&f, FIRST_FILE, before, n);
         log_fixture_done(&f);
 }
 
-/* The header of an unfinished write is all that says that the bad group before it was durable: cut, the next start would
- * take that group for unfinished. */
+/* The header of an unfinished write is all that says that the bad group before it was durable: cut,
+ * the next start would take that group for unfinished. */
 TEST(an_unfinished_write_behind_damage_is_kept_as_its_witness) {
         struct log_fixture f;
         struct groups g;
@@ -370,8 +372,8 @@ TEST(a_lost_tail_below_a_checkpoint_is_corruption) {
         }
 }
 
-/* After a failed sync the page cache shows a group that is not on disk, as clean. It is not taken for the log's, and not
- * a byte of it comes to disk with what is written there later. */
+/* After a failed sync the page cache shows a group that is not on disk, as clean. It is not taken
+ * for the log's, and not a byte of it comes to disk with what is written there later. */
 TEST(what_only_the_page_cache_holds_does_not_count_and_goes) {
         unsigned n_lies = 0;
 
@@ -488,8 +490,8 @@ TEST(one_bad_entry_leaves_its_neighbours) {
         log_fixture_done(&f);
 }
 
-/* A payload that is itself a piece of this very file: with its salt, on a sector's boundary. Where the header before it
- * is damaged, the search for the next good one comes across it. */
+/* A payload that is itself a piece of this very file: with its salt, on a sector's boundary. Where
+ * the header before it is damaged, the search for the next good one comes across it. */
 TEST(payload_that_is_an_image_of_the_log_is_not_taken_for_it) {
         for (unsigned damage = 0; damage < 2; damage++) {
                 struct log_fixture f;
@@ -686,7 +688,8 @@ TEST(what_was_prepared_ahead_is_removed) {
         log_fixture_done(&f);
 }
 
-/* A crash between the footer and the next file: the newest file is closed, perhaps not yet cut behind its footer. */
+/* A crash between the footer and the next file: the newest file is closed, perhaps not yet cut
+ * behind its footer. */
 TEST(a_file_that_was_closed_last_gets_its_successor) {
         for (unsigned way = 0; way < 2; way++) {
                 struct log_fixture f;
@@ -800,8 +803,9 @@ TEST(an_empty_newest_file_knows_the_time_and_term_before_it) {
 
 /* ---- At random ---- */
 
-/* Any bits anywhere in the files: what is served is right, what is not served is reported (by the start, or, in a
- * closed file, to who reads it), nothing is cut, and nothing is written over what is bad. */
+/* Any bits anywhere in the files: what is served is right, what is not served is reported (by the
+ * start, or, in a closed file, to who reads it), nothing is cut, and nothing is written over what
+ * is bad. */
 TEST(flipped_bits_never_lose_anything_silently, .timeout_sec = 60) {
         struct random random;
 
@@ -834,7 +838,8 @@ TEST(flipped_bits_never_lose_anything_silently, .timeout_sec = 60) {
                 }
 
                 ASSERT_OK(log_fixture_open(&f));
-                /* A bit far behind the end looks like an unfinished write: nothing is lost by zeroing it. */
+                /* A bit far behind the end looks like an unfinished write: nothing is lost by
+                 * zeroing it. */
                 if (f.report.cut_index > 0)
                         ASSERT_EQ(f.report.cut_index, round % 3 == 0 ? 34 : 33);
                 n_missing = count_missing(&f, round % 3 == 0 ? 33 : 32);

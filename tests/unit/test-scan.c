@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Tests scans of log/reader.h: every entry once, in order, from anywhere to anywhere; each gap is said once. */
+/* Tests scans of log/reader.h: every entry once, in order, from anywhere to anywhere; each gap is
+ * said once. */
 
 #include "base/alloc.h"
 #include "base/random.h"
@@ -19,7 +20,8 @@ static void fixture_init(struct log_fixture *f, uint64_t seed, uint64_t n, size_
         ASSERT_EQ(f->synced_index, n);
 }
 
-/* All that stands in the segments, from the disk itself. Returns the group headers' or entries' places. */
+/* All that stands in the segments, from the disk itself. Returns the group headers' or entries'
+ * places. */
 struct place {
         const char *path;
         uint64_t pos;
@@ -93,8 +95,8 @@ static void assert_entry(const struct log_fixture *f, const struct entry *e) {
         }
 }
 
-/* Scans; entries that come must be right and ascend. @is_missing (may be NULL) says which must not come: all others
- * must. Returns how often -EBADMSG came. */
+/* Scans; entries that come must be right and ascend. @is_missing (may be NULL) says which must not
+ * come: all others must. Returns how often -EBADMSG came. */
 static unsigned scan(const struct log_fixture *f,
                      uint64_t from,
                      uint64_t to,
@@ -341,8 +343,8 @@ TEST(a_missing_file_is_one_gap) {
         log_fixture_done(&f);
 }
 
-/* A body that is made of the images of entries, each at a boundary of 8, all with the right salt but for the last bit of
- * the checksum; and a whole group write. */
+/* A body that is made of the images of entries, each at a boundary of 8, all with the right salt
+ * but for the last bit of the checksum; and a whole group write. */
 TEST(images_of_entries_inside_of_payload_are_payload) {
         static const size_t image_at[] = { 0, 512 - GROUP_HEADER_BYTES - ENTRY_HEADER_BYTES, 1024 };
         uint8_t body[4096] = {};

@@ -182,7 +182,8 @@ TEST(names_of_segments) {
         ASSERT_EQ(v, 5);
 }
 
-/* Whatever happens, under the final name stands a file with its header and with the space that was zeroed. */
+/* Whatever happens, under the final name stands a file with its header and with the space that was
+ * zeroed. */
 TEST(a_file_gets_its_name_when_it_is_whole) {
         for (uint64_t seed = 0; seed < 30; seed++) {
                 for (uint64_t n = 1;; n++) {

@@ -32,7 +32,8 @@ static unsigned count_files(struct log_fixture *f, const char *suffix) {
         return n_found;
 }
 
-/* The header of the last good group write in the file that begins with an index, and where it stands. */
+/* The header of the last good group write in the file that begins with an index, and where it
+ * stands. */
 static uint64_t last_group(struct log_fixture *f, uint64_t first_index, struct group_header *ret) {
         _cleanup_(segment_unrefp) struct segment *s = NULL;
         uint64_t pos = SEGMENT_HEADER_BYTES, found = 0;
@@ -217,7 +218,8 @@ TEST(segments_follow_each_other_closed_and_indexed) {
         log_fixture_done(&f);
 }
 
-/* While a roll is under way the next group waits, and needs more space in the new file than either file has. */
+/* While a roll is under way the next group waits, and needs more space in the new file than either
+ * file has. */
 TEST(what_gathers_during_a_roll_goes_into_the_new_file) {
         static const size_t sizes[] = { 4 * MIB, 5 * MIB, 2 * MIB + MIB / 2, 100, 7 * MIB,
                                         100,     3 * MIB };
@@ -645,7 +647,8 @@ TEST(freed_at_any_moment_nothing_is_left_behind) {
         }
 }
 
-/* Appends, group after group, over several segments, until the disk crashes at its n-th operation. */
+/* Appends, group after group, over several segments, until the disk crashes at its n-th
+ * operation. */
 static void write_until_crash(struct log_fixture *f) {
         f->entry_bytes = 90 * 1000;
         for (unsigned i = 0; i < 14 && !sim_disk_has_crashed(f->disk) && f->error == 0; i++) {
@@ -703,7 +706,8 @@ TEST(a_crash_at_any_step_loses_nothing_that_was_reported_synced, .timeout_sec = 
         ASSERT_GE(n_cut, 10); /* the interesting case does come up */
 }
 
-/* Small groups behind each other, then a cut of the power with one of them under way, again and again on one log. */
+/* Small groups behind each other, then a cut of the power with one of them under way, again and
+ * again on one log. */
 TEST(many_crashes_of_one_log, .timeout_sec = 120) {
         struct log_fixture f;
         uint64_t last = 0;

@@ -830,7 +830,8 @@ TEST(without_memory_it_does_not_open_and_keeps_nothing) {
         done(&f);
 }
 
-/* Whichever request for memory fails in the life of a shard: who waits is told, or the process is to stop. */
+/* Whichever request for memory fails in the life of a shard: who waits is told, or the process is
+ * to stop. */
 TEST(without_memory_nobody_waits_in_vain, .timeout_sec = 60) {
         struct fixture base;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The simulator's checkers: silent on what is right, and each alarm goes off on what it is there for. */
+/* The simulator's checkers: silent on what is right, and each alarm goes off on what it is there
+ * for. */
 
 #include "tests/lib/test.h"
 

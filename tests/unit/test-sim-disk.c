@@ -176,7 +176,8 @@ TEST(a_synced_file_without_a_synced_name_may_be_lost) {
         ASSERT_LT(n_lost, SEEDS);
 }
 
-/* Three writes over the same sectors: each sector is as it was or as one of them left it, and all outcomes happen. */
+/* Three writes over the same sectors: each sector is as it was or as one of them left it, and all
+ * outcomes happen. */
 TEST(unsynced_sectors_are_old_or_new_and_never_mixed) {
         unsigned n_torn = 0, seen[256] = {};
 
@@ -269,7 +270,8 @@ TEST(a_size_may_grow_without_its_data) {
         ASSERT_GT(n_whole, 0);
 }
 
-/* What a dead process wrote is readable, and lost all the same when the power goes before a sync. */
+/* What a dead process wrote is readable, and lost all the same when the power goes before a
+ * sync. */
 TEST(a_kill_leaves_unsynced_writes_readable_and_unsynced) {
         unsigned n_lost = 0;
 
@@ -300,7 +302,8 @@ TEST(a_kill_leaves_unsynced_writes_readable_and_unsynced) {
         ASSERT_LT(n_lost, SEEDS);
 }
 
-/* ext4, XFS, btrfs: the pages are clean after the failed sync, the next sync says 0, and the data is not on disk. */
+/* ext4, XFS, btrfs: the pages are clean after the failed sync, the next sync says 0, and the data
+ * is not on disk. */
 TEST(a_failed_sync_leaves_a_page_cache_that_lies) {
         unsigned n_lost = 0;
 
@@ -508,7 +511,8 @@ TEST(a_flipped_bit_is_seen_by_all_readers_and_stays) {
         io_file_unref(f);
 }
 
-/* A file replaced as it should be: at every crash the name holds the old content or the new, whole. */
+/* A file replaced as it should be: at every crash the name holds the old content or the new,
+ * whole. */
 TEST(crash_at_walks_through_every_operation) {
         unsigned n_old = 0, n_new = 0;
         bool crashed = true;

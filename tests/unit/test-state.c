@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The state machine of a shard: what entries mean, the rules of producers, and that its bytes say all of it. */
+/* The state machine of a shard: what entries mean, the rules of producers, and that its bytes say
+ * all of it. */
 
 #include "drmqd/core/state.h"
 
@@ -487,8 +488,8 @@ TEST(past_the_count_the_longest_silent_goes) {
 
 /* ---- Bytes ---- */
 
-/* One step of a history that follows from @r alone; every kind of entry, topics, partitions and producers that come,
- * come back and go. */
+/* One step of a history that follows from @r alone; every kind of entry, topics, partitions and
+ * producers that come, come back and go. */
 static void random_step(struct random *r, struct state *s, struct writer *w) {
         char name[] = { 't', (char) ('a' + random_below(r, 6)), 0 };
         char group[] = { 'g', (char) ('a' + random_below(r, 3)), 0 };
@@ -544,7 +545,8 @@ static void random_step(struct random *r, struct state *s, struct writer *w) {
         }
 }
 
-/* However a history is cut in two by a checkpoint, the state is the same afterwards, to the byte. */
+/* However a history is cut in two by a checkpoint, the state is the same afterwards, to the
+ * byte. */
 TEST(a_checkpoint_in_the_middle_changes_nothing) {
         for (uint64_t seed = 0; seed < 40; seed++) {
                 struct state *straight = new_state(), *cut = new_state();
@@ -618,7 +620,8 @@ TEST(bytes_that_end_too_early_or_too_late_are_refused) {
         s = state_free(s);
 }
 
-/* A checkpoint has a checksum; should bytes pass it all the same, they may be refused or be another state, no more. */
+/* A checkpoint has a checksum; should bytes pass it all the same, they may be refused or be another
+ * state, no more. */
 TEST(any_damaged_byte_is_survived) {
         struct state *s = some_state();
         struct byte_writer bytes = bytes_of(s);

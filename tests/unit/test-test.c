@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Tests tests/lib/test.h: that the alarm works. Each case runs this program once more, with its own name and a sign in
- * the environment; that inner run does what must be reported.
+ * Tests tests/lib/test.h: that the alarm works. Each case runs this program once more, with its own
+ * name and a sign in the environment; that inner run does what must be reported.
  */
 
 #include <fcntl.h>
@@ -21,7 +21,8 @@ static bool is_inner(void) {
         return getenv(INNER) != NULL;
 }
 
-/* Runs case @name of this program as the inner run; its output is in @ret_output. Return: its exit status. */
+/* Runs case @name of this program as the inner run; its output is in @ret_output. Return: its exit
+ * status. */
 static int run_inner(const char *name, char *ret_output, size_t size) {
         _cleanup_(fd_closep) int read_fd = -EBADF;
         char program[4096];
@@ -174,7 +175,8 @@ TEST(timeout_kills_what_case_started, .timeout_sec = 20) {
                         pause();
                 ASSERT_GE(pid, 0);
         }
-        /* The read of the output ends only when the grandchild is dead as well: it holds the pipe. */
+        /* The read of the output ends only when the grandchild is dead as well: it holds the
+         * pipe. */
         setenv("DRMQ_TEST_TIMEOUT", "1", /* overwrite= */ 1);
         assert_alarm("timeout_kills_what_case_started", "took longer than 1 s and was killed");
 }

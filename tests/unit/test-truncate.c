@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Truncation by intent: what was cut never comes back, what stays is never touched, whenever it crashes. */
+/* Truncation by intent: what was cut never comes back, what stays is never touched, whenever it
+ * crashes. */
 #include "base/alloc.h"
 #include "io/io-posix.h"
 #include "log/index.h"
@@ -272,9 +273,10 @@ static void copy_shape(struct log_fixture *f, const struct log_fixture *base, ui
         ASSERT_OK(log_fixture_open(f));
 }
 
-/* Truncates with a crash in the n-th operation, and another one in the start that carries it out. Afterwards the log
- * ends at the cut, or (where the intent had not been written) where it ended before; once reported, at the cut. And
- * what is written then is all there is. Return: whether the first crash came. */
+/* Truncates with a crash in the n-th operation, and another one in the start that carries it out.
+ * Afterwards the log ends at the cut, or (where the intent had not been written) where it ended
+ * before; once reported, at the cut. And what is written then is all there is. Return: whether the
+ * first crash came. */
 static bool crash_in_truncation(const struct log_fixture *base,
                                 uint64_t cut,
                                 uint64_t end,
@@ -399,8 +401,8 @@ TEST(what_is_damaged_and_stays_is_not_touched) {
         log_fixture_done(&f);
 }
 
-/* Where the entry at the cut cannot be read there is no telling where it ends: nothing is cut, and no intent left that
- * no start could carry out. */
+/* Where the entry at the cut cannot be read there is no telling where it ends: nothing is cut, and
+ * no intent left that no start could carry out. */
 TEST(a_cut_that_cannot_be_found_is_refused_before_anything_is_done) {
         struct log_fixture f;
 
