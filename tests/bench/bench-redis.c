@@ -26,7 +26,7 @@
 #define ID_BYTES_MAX 64u
 #define STREAM_BYTES_MAX 64u
 
-static uint64_t arg_page = 10000;
+static uint64_t arg_page = 1000;
 
 static int server = -1;
 static char *answer;
@@ -67,18 +67,26 @@ static void receive_some(void) {
         n_answer += (size_t) k;
 }
 
-/* Receives until there is a whole line at @pos; returns where it ends, and its number. */
-static size_t take_line(size_t pos, char type, size_t *ret_number) {
-        char *end;
-
-        while (!(end = memchr(answer + pos, '\n', n_answer - pos)))
+static char take_byte(size_t *pos) {
+        while (*pos == n_answer)
                 receive_some();
-        if (answer[pos] != type) {
+        return answer[(*pos)++];
+}
+
+/* The line at @pos: a type, a number, CR LF. Returns where it ends. */
+static size_t take_line(size_t pos, char type, size_t *ret_number) {
+        size_t number = 0;
+        char c;
+
+        if (take_byte(&pos) != type) {
                 errno = 0;
                 die("answer");
         }
-        *ret_number = strtoul(answer + pos + 1, NULL, 10);
-        return (size_t) (end + 1 - answer);
+        while ((c = take_byte(&pos)) >= '0' && c <= '9')
+                number = number * 10 + (size_t) (c - '0');
+        (void) take_byte(&pos); /* LF */
+        *ret_number = number;
+        return pos;
 }
 
 static size_t take_string(size_t pos, char **ret, size_t *ret_n) {
