@@ -359,6 +359,7 @@ int broker_new(struct io *io,
         list_init(&b->topic_changes);
         budget_init(&b->requests, config->request_budget_bytes, config->request_budget_bytes / 2);
         budget_init(&b->fetches, config->fetch_budget_bytes, config->fetch_budget_bytes / 2);
+        budget_init(&b->answers, config->request_budget_bytes, config->request_budget_bytes);
         budget_init(&b->polls, config->request_budget_bytes, config->request_budget_bytes);
         b->node_name = mem_strdup(config->node_name);
         b->advertise = mem_strdup(config->advertise);

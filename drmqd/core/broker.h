@@ -37,9 +37,9 @@ struct broker_config {
         uint32_t default_partitions;
         uint64_t segment_bytes; /* of data shards */
         uint64_t checkpoint_bytes;
-        uint64_t
-                request_budget_bytes; /* half-received and unanswered requests of all connections; as much
-                                        * again for long polls that wait */
+        /* half-received and unanswered requests of all connections; as much again for long polls
+         * that wait, and for answers that wait to be sent */
+        uint64_t request_budget_bytes;
         uint64_t fetch_budget_bytes; /* answers to fetches that are being read or sent */
         uint32_t connections_max;
         /* half a frame, no greeting, or answers not taken for so long end a connection */

@@ -7,6 +7,9 @@
  *      the stack.
  *  I3  While a frame of known length arrives, its length is charged: what is begun can always be
  *      finished.
+ *  I4  Answers that wait to be sent are charged. Past that budget no large answer is given to what
+ *      can be asked again, and no request is taken from where answers wait already: who reads what
+ *      he is told is served, however many do not.
  */
 #include "drmqd/core/conn.h"
 
@@ -20,6 +23,7 @@
 /* One connection reads so much before others have their turn. */
 #define RECEIVE_TURN_BYTES (UINT32_C(1) << 20)
 #define IOVECS_MAX 64u
+#define SMALL_ANSWER_BYTES (UINT32_C(64) << 10)
 
 /* Requests */
 
@@ -48,6 +52,25 @@ void request_drop(struct request *r) {
         request_free(r);
 }
 
+/* Nothing was done for it that an answer has to tell of. */
+static bool request_only_asks(const struct request *r) {
+        return r->type == FRAME_METADATA || r->type == FRAME_OFFSETS ||
+               r->type == FRAME_POSITION_FETCH || r->type == FRAME_PARTITION;
+}
+
+/* I4. Return: 0; -ENOBUFS too many answers wait. */
+static int request_charge_answer(struct request *r, size_t n_bytes) {
+        struct budget *answers = &r->broker->answers;
+
+        if (n_bytes > SMALL_ANSWER_BYTES && request_only_asks(r)) {
+                if (budget_charge(answers, n_bytes) < 0)
+                        return -ENOBUFS;
+        } else
+                budget_charge_forced(answers, n_bytes);
+        r->conn->answered_bytes += n_bytes;
+        return 0;
+}
+
 static int request_send(struct request *r,
                         uint16_t type,
                         const void *message,
@@ -60,6 +83,8 @@ static int request_send(struct request *r,
 
         byte_writer_init(&w, FRAME_HEADER_BYTES_MAX);
         k = message_pack(message, &w);
+        if (k >= 0)
+                k = request_charge_answer(r, FRAME_PRELUDE_BYTES + w.size + table_bytes);
         if (k >= 0)
                 k = frame_queue_push(&r->conn->out,
                                      type,
@@ -89,6 +114,10 @@ void request_answer(struct request *r,
                 k = request_send(r, r->type, message, table, table_bytes, body, n_body);
                 if (k == -EMSGSIZE) {
                         request_fail(r, DRMQ_ERROR_TOO_LARGE, "The answer would be too large");
+                        return;
+                }
+                if (k == -ENOBUFS) {
+                        request_fail(r, DRMQ_ERROR_NO_MEMORY, "Too many answers wait to be read");
                         return;
                 }
                 if (k < 0)
@@ -219,7 +248,8 @@ static int conn_next(struct conn *c) {
 
 static bool conn_may_take(const struct conn *c) {
         return !c->is_closing && c->n_requests < REQUESTS_PER_CONNECTION_MAX &&
-               c->out.n_bytes < CONNECTION_OUT_BYTES;
+               c->out.n_bytes < CONNECTION_OUT_BYTES &&
+               (c->out.n_bytes == 0 || !budget_is_full(&c->broker->answers)); /* I4 */
 }
 
 /* A small request may go over the budget by an eighth: frames that hold it, and make no progress,
@@ -364,7 +394,8 @@ static void conn_write(struct conn *c) {
                 io_timer_cancel(c->broker->io, &c->unread);
         }
         budget_release(&c->broker->fetches, c->fetched_bytes);
-        c->fetched_bytes = 0;
+        budget_release(&c->broker->answers, c->answered_bytes);
+        c->fetched_bytes = c->answered_bytes = 0;
         fetch_on_conn_drained(c);
 }
 
@@ -471,6 +502,7 @@ struct conn *conn_free(struct conn *c) {
         io_timer_cancel(b->io, &c->unread);
         budget_release(&b->requests, c->charged_bytes);
         budget_release(&b->fetches, c->fetched_bytes);
+        budget_release(&b->answers, c->answered_bytes);
         list_remove(&c->dirty);
         list_remove(&c->paused);
         list_remove(&c->link);

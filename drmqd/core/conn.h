@@ -53,9 +53,10 @@ struct conn {
         struct frame_queue out;
         struct io_timer idle;
         struct io_timer unread;
-        size_t charged_bytes; /* for the frame that is arriving */
-        size_t fetched_bytes; /* of the fetch budget, in out */
-        unsigned wanted;      /* stream events */
+        size_t charged_bytes;  /* for the frame that is arriving */
+        size_t fetched_bytes;  /* of the fetch budget, in out */
+        size_t answered_bytes; /* of the answer budget, in out */
+        unsigned wanted;       /* stream events */
         bool is_greeted;
         bool is_closing;  /* freed once nothing of this connection is on the call stack */
         bool is_blocked;  /* the socket takes no more for now */

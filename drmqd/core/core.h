@@ -62,6 +62,7 @@ struct broker {
         struct list paused_conns;
         struct budget requests;
         struct budget fetches;
+        struct budget answers;   /* that wait to be sent, without what fetches brought */
         struct budget polls;     /* fetches that wait for messages: they hold nothing of requests */
         struct list all_fetches; /* fetch.c */
         struct list waiting_fetches; /* for the fetch budget, oldest first */

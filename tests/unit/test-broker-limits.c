@@ -31,6 +31,7 @@ static void check_is_well(struct broker_fixture *f) {
         ASSERT_EQ(f->broker->requests.used_bytes, 0);
         ASSERT_EQ(f->broker->fetches.used_bytes, 0);
         ASSERT_EQ(f->broker->polls.used_bytes, 0);
+        ASSERT_EQ(f->broker->answers.used_bytes, 0);
         ASSERT_TRUE(list_is_empty(&f->broker->all_fetches));
         ASSERT_TRUE(list_is_empty(&f->broker->all_queries));
         ASSERT_TRUE(list_is_empty(&f->broker->topic_changes));
@@ -899,6 +900,53 @@ TEST(answers_that_nobody_reads_end_the_reading_of_requests) {
         broker_client_bytes(&deaf, NULL, 0);
         broker_reply_free(broker_client_wait(&deaf, deaf.correlation));
         broker_client_end(&deaf);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* However many do not read: what they make the node hold is bounded, and who reads is served. */
+TEST(answers_that_nobody_reads_share_one_budget) {
+        static struct broker_client deaf[40];
+        Drmq__Proto__MetadataRequest q = DRMQ__PROTO__METADATA_REQUEST__INIT;
+        struct broker_client honest;
+        struct broker_fixture f;
+        struct broker_reply *r;
+        uint64_t id;
+
+        broker_fixture_init(&f, 3);
+        f.config.request_budget_bytes = MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&honest, &f);
+        id = broker_client_topic(&honest, "a", 1);
+        (void) broker_client_topic(&honest, "wide", 10000);
+        q.all = true;
+        for (size_t i = 0; i < ELEMENTSOF(deaf); i++) {
+                broker_client_connect(&deaf[i], &f);
+                deaf[i].is_deaf = true;
+                for (unsigned k = 0; k < 10; k++)
+                        broker_client_send(&deaf[i], FRAME_METADATA, &q, NULL, 0, NULL, 0);
+        }
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_GT(f.broker->answers.used_bytes, MIB / 2);
+        ASSERT_LT(f.broker->answers.peak_bytes, MIB + 100000);
+
+        ASSERT_EQ(broker_client_produce(&honest, id, 1, 100), 0);
+        ASSERT_EQ(broker_client_read(&honest, id, 0), 1);
+        r = broker_client_wait(&honest,
+                               broker_client_send(&honest, FRAME_METADATA, &q, NULL, 0, NULL, 0));
+        ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_NO_MEMORY);
+        broker_reply_free(r);
+
+        /* They are hung up on in the end. */
+        broker_fixture_run(&f, 40 * USEC_PER_SEC);
+        ASSERT_EQ(f.broker->answers.used_bytes, 0);
+        r = broker_client_wait(&honest,
+                               broker_client_send(&honest, FRAME_METADATA, &q, NULL, 0, NULL, 0));
+        ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_NONE);
+        broker_reply_free(r);
+        for (size_t i = 0; i < ELEMENTSOF(deaf); i++)
+                broker_client_end(&deaf[i]);
+        broker_client_end(&honest);
         check_is_well(&f);
         broker_fixture_done(&f);
 }
