@@ -19,7 +19,7 @@ enum {
 };
 
 /* As many as a node gives a topic. */
-#define PARTITIONS_MAX 1000000u
+#define PARTITIONS_MAX 10000u
 
 static const struct option_spec options[] = {
         { ARG_JSON, "json", NULL, "answer in JSON, an object a line", false },

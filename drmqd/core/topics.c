@@ -7,7 +7,8 @@
  * topic at the same moment both find it made. A request may change thousands of topics in one
  * entry; what is slow is only the sync.
  *
- *  I1  At most one change is in flight; partition ids are given from the applied next_partition_id.
+ *  I1  At most one change is in flight; partition ids are given from the applied state, above all
+ *      that any shard knows.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -224,10 +225,24 @@ static int names_repeat(char *const *names, size_t n) {
         return 0;
 }
 
+/* I1. Where shard 0's log has lost its end, ids that it had given may be known to the data shard
+ * only: they are never given again. */
+static uint64_t next_partition_id(const struct broker *b) {
+        const struct state *data = b->shards[SHARD_DATA]->state;
+        uint64_t next_id = b->shards[SHARD_METADATA]->state->next_partition_id;
+        const struct map_node *p = map_last(&data->partitions), *q = map_last(&data->positions);
+
+        if (p)
+                next_id = MAX(next_id, CONTAINER_OF(p, struct partition, by_id)->id + 1);
+        if (q)
+                next_id = MAX(next_id, CONTAINER_OF(q, struct position, by_key)->partition_id + 1);
+        return next_id;
+}
+
 static void change_create(struct change *c, struct byte_writer *w) {
         const Drmq__Proto__TopicCreateRequest *q = c->message;
         const struct state *state = c->broker->shards[SHARD_METADATA]->state;
-        uint64_t next_id = state->next_partition_id, n_new = 0;
+        uint64_t next_id = next_partition_id(c->broker), n_new = 0;
 
         for (size_t i = 0; i < q->n_topic; i++) {
                 uint32_t n = partitions_asked(c->broker, q->topic[i]->partitions);
@@ -246,7 +261,7 @@ static void change_create(struct change *c, struct byte_writer *w) {
 static void change_create_missing(struct change *c, struct byte_writer *w) {
         const Drmq__Proto__MetadataRequest *q = c->message;
         const struct state *state = c->broker->shards[SHARD_METADATA]->state;
-        uint64_t next_id = state->next_partition_id;
+        uint64_t next_id = next_partition_id(c->broker);
 
         for (size_t i = 0; i < q->n_topic; i++)
                 if (topic_name_is_valid(q->topic[i]) && !state_topic(state, q->topic[i]))
@@ -265,7 +280,7 @@ static void change_alter(struct change *c, struct byte_writer *w) {
         else if (q->partitions > t->n_partitions) {
                 write_op(w, ADMIN_TOPIC_EXTEND, q->name);
                 byte_writer_uleb(w, q->partitions);
-                byte_writer_uleb(w, state->next_partition_id);
+                byte_writer_uleb(w, next_partition_id(c->broker));
         }
 }
 
@@ -427,7 +442,19 @@ int topics_reconcile(struct broker *b) {
         size_t n = 0, n_allocated = 0;
 
         if (!shard_is_writable(b->shards[SHARD_METADATA]))
-                return 0; /* it does not know what it has lost: nothing is gone for not being named */
+                /* it does not know what it has lost: nothing is gone for not being named */
+                return 0;
+
+        if (next_partition_id(b) > metadata->next_partition_id) {
+                trace(b->tracer,
+                      LOG_ERR,
+                      DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      "Shard %u holds partitions that shard %u does not know to have given: its log has lost "
+                      "its end; they are kept",
+                      SHARD_DATA,
+                      SHARD_METADATA);
+                return 0;
+        }
 
         MAP_FOREACH(&data->partitions, i) {
                 uint64_t id = CONTAINER_OF(i, struct partition, by_id)->id;

@@ -1118,6 +1118,7 @@ void shard_log_stats(const struct shard_log *l, struct shard_log_stats *ret) {
         *ret = l->stats;
         ret->n_segments = l->n_segments;
         ret->pending_bytes = l->pending_bytes;
+        ret->is_short_of_space = l->is_short_of_space;
         for (size_t i = 0; i < l->n_segments; i++) {
                 const struct segment *s = l->segments[i];
 

@@ -159,6 +159,8 @@ struct shard_log_stats {
         uint64_t bytes_since_open; /* of group writes, padding included */
         usec_t last_sync_usec;
         size_t pending_bytes;
+        /* Appends that do not fit what is zeroed already are refused with -ENOSPC. */
+        bool is_short_of_space;
 };
 void shard_log_stats(const struct shard_log *l, struct shard_log_stats *ret);
 

@@ -1357,6 +1357,48 @@ static void damage(struct broker_fixture *f, const char *path, const void *needl
         ASSERT_OK(sim_disk_flip_bit(f->disk, path, (uint64_t) (last - bytes), 3));
 }
 
+/* Makes a file what it was: as if its later writes had never been. */
+static void put_back(struct broker_fixture *f, const char *path, const uint8_t *before, size_t n) {
+        static uint8_t now[2 << 20];
+
+        ASSERT_EQ(sim_disk_peek(f->disk, path, now, sizeof(now), 0), (ssize_t) n);
+        for (size_t i = 0; i < n; i++)
+                for (unsigned bit = 0; bit < 8; bit++)
+                        if ((before[i] ^ now[i]) & (1u << bit))
+                                ASSERT_OK(sim_disk_flip_bit(f->disk, path, i, bit));
+}
+
+/* The metadata's log ends cleanly, but before what it had said: no sign of damage is left. */
+TEST(partitions_that_the_metadata_has_forgotten_are_kept_and_their_ids_never_given_again) {
+        static const char path[] = "/data/shard-0/00000000000000000001.log";
+        static uint8_t before[2 << 20];
+        struct broker_fixture f;
+        struct broker_client c;
+        uint64_t id, other;
+        ssize_t n;
+
+        begin(&f, &c, 1);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        n = ASSERT_OK(sim_disk_peek(f.disk, path, before, sizeof(before), 0));
+        id = broker_client_topic(&c, "a", 1);
+        for (unsigned i = 0; i < 10; i++)
+                (void) broker_client_produce(&c, id, 1, 1000);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        broker_fixture_end(&f, /* power_cut= */ false);
+        broker_client_end(&c);
+        put_back(&f, path, before, (size_t) n);
+
+        broker_fixture_start(&f);
+        broker_client_connect(&c, &f);
+        other = broker_client_topic(&c, "b", 1);
+        ASSERT_GT(other, id);
+        ASSERT_EQ(broker_client_produce(&c, other, 1, 10), 0);
+        ASSERT_NOT_NULL(state_partition(f.broker->shards[SHARD_DATA]->state, id));
+        broker_fixture_stop(&f);
+        broker_client_end(&c);
+        broker_fixture_done(&f);
+}
+
 static uint64_t marked(struct broker_client *c, uint64_t id, const char *mark) {
         struct batch_seal seal = SEAL_INIT;
         struct slice batch;
