@@ -8,6 +8,10 @@ cd "$(dirname "$0")"
 
 options=()
 while [[ ${1:-} == -* ]]; do
+        [ $# -ge 2 ] || {
+                echo "usage: run.sh [-d FOLDER] [-n MESSAGES] [-r ROUNDS] [-b PROGRAMS] [NAME...]; see README.md" >&2
+                exit 2
+        }
         options+=("$1" "$2")
         shift 2
 done
