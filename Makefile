@@ -296,7 +296,7 @@ endif
 	for page in $(wildcard man/*.[1-8]); do \
 	  install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
 
-run: all
+run: $(addprefix $(B)/bin/,$(tools))
 	$(quiet)tests/lib/deps.sh build
 	$(quiet)DRMQ_BUILD='$(abspath $(B))' tests/lib/run-demo.sh
 
