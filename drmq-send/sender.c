@@ -219,7 +219,8 @@ int sender_finish(struct sender *s, int r) {
 
         if (r < 0 || k < 0 || s->error < 0)
                 return say_how_many(&sums, r < 0 ? r : k < 0 ? k : s->error);
+        if (s->offsets.error < 0 && s->offsets.error != -EPIPE)
+                return say_how_many(&sums, s->offsets.error);
         /* Who read the offsets has gone: quietly, but not all was sent. */
-        return s->is_cut || (s->offsets.error < 0 && s->offsets.error != -EPIPE) ? EXIT_FAILED
-                                                                                 : EXIT_DONE;
+        return s->is_cut ? EXIT_FAILED : EXIT_DONE;
 }

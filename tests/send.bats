@@ -257,3 +257,11 @@ teardown_file() { stop_drmqd; }
         seq 1000 | drmq-send -b "$(cat "$(drmqd_dir)/address")" "$topic"
         drmq-recv -b "$(cat "$(drmqd_dir)/address")" "$topic" -e | cmp - <(seq 1000)
 }
+
+@test "--offsets that cannot be written: the account says how many are in the log" {
+        run_timeout bash -c "seq 10 | drmq-send $topic --offsets >/dev/full"
+        expect 7
+        says 'Cannot write to stdout'
+        says '10 messages that came before are in the log'
+        all_of "$topic" | cmp - <(seq 10)
+}
