@@ -503,19 +503,6 @@ const char *codec_name(enum codec codec) {
         return codec_is_known(codec) ? codec_table[codec].name : NULL;
 }
 
-int codec_parse(const char *s, enum codec *ret) {
-        assert(s);
-        assert(ret);
-
-        for (unsigned i = 0; i < _CODEC_MAX; i++)
-                if (streq(s, codec_table[i].name)) {
-                        *ret = (enum codec) i;
-                        return 0;
-                }
-
-        return -EINVAL;
-}
-
 bool codec_level_is_valid(enum codec codec, int level) {
         if (level == CODEC_LEVEL_DEFAULT)
                 return true;

@@ -33,8 +33,6 @@ enum codec {
 bool codec_is_known(enum codec codec);
 /* "none", "gzip", "snappy", "lz4", "zstd"; NULL for any other number. */
 const char *codec_name(enum codec codec);
-/* Return: 0; -EINVAL no codec of that name. */
-int codec_parse(const char *s, enum codec *ret);
 /* gzip 1 to 9, lz4 1 to 12, zstd 1 to 22; CODEC_LEVEL_DEFAULT always; no others. */
 bool codec_level_is_valid(enum codec codec, int level);
 

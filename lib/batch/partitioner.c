@@ -11,28 +11,6 @@
 #define MURMUR2_SEED UINT32_C(0x9747b28c)
 #define MURMUR2_FACTOR UINT32_C(0x5bd1e995)
 
-static const char *const partitioner_table[_PARTITIONER_MAX] = {
-        [PARTITIONER_MURMUR2] = "murmur2",
-        [PARTITIONER_CRC32] = "crc32",
-};
-
-const char *partitioner_name(enum partitioner p) {
-        return (unsigned) p < _PARTITIONER_MAX ? partitioner_table[p] : NULL;
-}
-
-int partitioner_parse(const char *s, enum partitioner *ret) {
-        assert(s);
-        assert(ret);
-
-        for (unsigned i = 0; i < _PARTITIONER_MAX; i++)
-                if (streq(s, partitioner_table[i])) {
-                        *ret = (enum partitioner) i;
-                        return 0;
-                }
-
-        return -EINVAL;
-}
-
 uint32_t murmur2(const void *p, size_t n) {
         const uint8_t *bytes = p;
         uint32_t h = MURMUR2_SEED ^ (uint32_t) n;

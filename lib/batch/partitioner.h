@@ -20,10 +20,6 @@ enum partitioner {
         _PARTITIONER_INVALID = -EINVAL,
 };
 
-const char *partitioner_name(enum partitioner p);
-/* Return: 0; -EINVAL no partitioner of that name. */
-int partitioner_parse(const char *s, enum partitioner *ret);
-
 /* In 0 to n_partitions - 1; n_partitions > 0. @key may be NULL if @n is 0. */
 uint32_t partitioner_pick(enum partitioner p, const void *key, size_t n, uint32_t n_partitions);
 

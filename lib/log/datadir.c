@@ -43,7 +43,6 @@ struct datadir {
         struct io_file *lock;
         struct io_file *file; /* `node` */
         struct node node;
-        bool is_new;
 };
 
 /* Says why, where somebody asked; returns @error. */
@@ -368,7 +367,6 @@ static int make_node(struct datadir *d, uint64_t node_id) {
         if (r < 0)
                 return r;
 
-        d->is_new = true;
         return 0;
 }
 
@@ -533,10 +531,6 @@ struct datadir *datadir_free(struct datadir *d) {
 
 const struct node_identity *datadir_identity(const struct datadir *d) {
         return &d->node.identity;
-}
-
-bool datadir_is_new(const struct datadir *d) {
-        return d->is_new;
 }
 
 const char *datadir_path(const struct datadir *d) {

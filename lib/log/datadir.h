@@ -44,7 +44,6 @@ struct datadir *datadir_free(struct datadir *d);
 DEFINE_CLEANUP(struct datadir *, datadir_free)
 
 const struct node_identity *datadir_identity(const struct datadir *d);
-bool datadir_is_new(const struct datadir *d); /* made by this open */
 const char *datadir_path(const struct datadir *d);
 /* Borrows; ascending. */
 const uint64_t *datadir_shards(const struct datadir *d, size_t *ret_n);

@@ -78,17 +78,11 @@ static void assert_decompresses(struct codec_context *c,
         ASSERT_MEM(s.data, p, n);
 }
 
-TEST(names_are_read_as_they_are_written) {
+TEST(codecs_have_names) {
         static const char *const names[_CODEC_MAX] = { "none", "gzip", "snappy", "lz4", "zstd" };
-        enum codec codec;
 
-        for (unsigned i = 0; i < _CODEC_MAX; i++) {
-                ASSERT_OK(codec_parse(names[i], &codec));
-                ASSERT_EQ(codec, i);
-                ASSERT_STREQ(codec_name(codec), names[i]);
-        }
-        ASSERT_ERROR(codec_parse("brotli", &codec), EINVAL);
-        ASSERT_ERROR(codec_parse("", &codec), EINVAL);
+        for (unsigned i = 0; i < _CODEC_MAX; i++)
+                ASSERT_STREQ(codec_name((enum codec) i), names[i]);
         ASSERT_NULL(codec_name((enum codec) 5));
         ASSERT_NULL(codec_name(_CODEC_INVALID));
 }

@@ -62,7 +62,6 @@ TEST(first_start_makes_the_directory_and_later_ones_find_it) {
 
         fixture_init(&f, 1);
         ASSERT_OK(open_dir(&f, 7));
-        ASSERT_TRUE(datadir_is_new(f.dir));
         identity = *datadir_identity(f.dir);
         ASSERT_EQ(identity.node_id, 7);
         ASSERT_STREQ(datadir_path(f.dir), "node1");
@@ -75,7 +74,6 @@ TEST(first_start_makes_the_directory_and_later_ones_find_it) {
 
         power_cut(&f);
         ASSERT_OK(open_dir(&f, 0));
-        ASSERT_FALSE(datadir_is_new(f.dir));
         ASSERT_MEM(datadir_identity(f.dir), &identity, sizeof(identity));
         shards = datadir_shards(f.dir, &n);
         ASSERT_EQ(n, 3);

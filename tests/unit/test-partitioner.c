@@ -45,16 +45,3 @@ TEST(one_partition_takes_all) {
         for (enum partitioner p = 0; p < _PARTITIONER_MAX; p++)
                 ASSERT_EQ(partitioner_pick(p, "key", 3, 1), 0);
 }
-
-TEST(names_are_read_as_they_are_written) {
-        enum partitioner p;
-
-        for (enum partitioner i = 0; i < _PARTITIONER_MAX; i++) {
-                ASSERT_OK(partitioner_parse(partitioner_name(i), &p));
-                ASSERT_EQ(p, i);
-        }
-        ASSERT_STREQ(partitioner_name(PARTITIONER_MURMUR2), "murmur2");
-        ASSERT_STREQ(partitioner_name(PARTITIONER_CRC32), "crc32");
-        ASSERT_NULL(partitioner_name(_PARTITIONER_MAX));
-        ASSERT_ERROR(partitioner_parse("md5", &p), EINVAL);
-}
