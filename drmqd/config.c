@@ -2,76 +2,63 @@
 /* The table of keys, and setting them. */
 #include "drmqd/config.h"
 
+#include <syslog.h>
+
 #include "base/alloc.h"
-#include "drmqd/core/broker.h"
 #include "log/shard-log.h"
 
-enum key_type {
-        KEY_BOOL,
-        KEY_COUNT,
-        KEY_SIZE,
-        KEY_DURATION,
-};
-
-struct key {
-        const char *name;
-        enum key_type type;
-        size_t member;
-        uint64_t min, max;
-        const char *default_text;
-};
-
+#define MIB (UINT64_C(1) << 20)
+#define TIB (UINT64_C(1) << 40)
 #define MEMBER(m) offsetof(struct config, m)
 
-static const struct key keys[] = {
-        { "topics.auto_create", KEY_BOOL, MEMBER(auto_create), 0, 1, "yes" },
-        { "topics.partitions", KEY_COUNT, MEMBER(default_partitions), 1, 10000, "1" },
-        { "log.segment_size",
-          KEY_SIZE,
-          MEMBER(segment_bytes),
-          SEGMENT_BYTES_MIN,
-          SEGMENT_BYTES_MAX,
-          "64M" },
-        { "log.checkpoint_size",
-          KEY_SIZE,
-          MEMBER(checkpoint_bytes),
-          UINT64_C(1) << 20,
-          UINT64_C(1) << 40,
-          "128M" },
-        { "limits.request_bytes",
-          KEY_SIZE,
-          MEMBER(request_bytes),
-          UINT64_C(17) << 20,
-          UINT64_C(1) << 40,
-          "48M" },
-        { "limits.fetch_bytes",
-          KEY_SIZE,
-          MEMBER(fetch_bytes),
-          UINT64_C(1) << 20,
-          UINT64_C(1) << 40,
-          "32M" },
-        { "limits.connections", KEY_COUNT, MEMBER(connections), 1, 1000000, "10000" },
-        { "limits.idle",
-          KEY_DURATION,
-          MEMBER(idle_usec),
-          USEC_PER_MSEC * 100,
-          USEC_PER_DAY,
-          "30s" },
+/* One entry is one thought. */
+/* clang-format off */
+const struct config_key config_keys[] = {
+        { "node.name", CONFIG_NAME, MEMBER(node_name), 1, TOPIC_NAME_MAX, "node1", false,
+          "name of the node", {} },
+        { "node.id", CONFIG_COUNT, MEMBER(broker.node_id), 1, INT32_MAX, "auto", false,
+          "number of the node", { { "auto", 0 } } },
+        { "node.data_dir", CONFIG_PATH, MEMBER(data_dir), 0, 0, "/var/lib/drmq/NAME", false,
+          "where the log is", {} },
+        { "node.listen", CONFIG_ADDRESSES, MEMBER(listen), 0, LISTEN_MAX, "127.0.0.1:9092", false,
+          "addresses to listen on", {} },
+        { "node.advertise", CONFIG_ADDRESS, MEMBER(advertise), 0, 0, "the first address", false,
+          "what clients are told to connect to", {} },
+        { "node.log_level", CONFIG_CHOICE, MEMBER(log_level), 0, 0, "info", true,
+          "what is told to the journal or the terminal",
+          { { "err", LOG_ERR }, { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
+            { "info", LOG_INFO }, { "debug", LOG_DEBUG } } },
+
+        { "topics.auto_create", CONFIG_BOOL, MEMBER(broker.auto_create), 0, 1, "yes", true,
+          "a topic that is sent to is made when it does not exist", {} },
+        { "topics.partitions", CONFIG_COUNT, MEMBER(broker.default_partitions), 1, 10000, "1", true,
+          "partitions of a topic for which nobody says how many", {} },
+
+        { "log.segment_size", CONFIG_SIZE, MEMBER(broker.segment_bytes),
+          SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, "64M", false,
+          "size of the files of the log", {} },
+        { "log.checkpoint_size", CONFIG_SIZE, MEMBER(broker.checkpoint_bytes), MIB, TIB, "128M", false,
+          "a checkpoint is written after so much of log", {} },
+
+        { "limits.request_bytes", CONFIG_SIZE, MEMBER(broker.request_budget_bytes),
+          17 * MIB, TIB, "48M", false,
+          "memory for what is being received and not yet answered", {} },
+        { "limits.fetch_bytes", CONFIG_SIZE, MEMBER(broker.fetch_budget_bytes), MIB, TIB, "32M", false,
+          "memory for what is being sent to readers", {} },
+        { "limits.connections", CONFIG_COUNT, MEMBER(broker.connections_max), 1, 1000000, "10000", false,
+          "connections that there may be", {} },
+        { "limits.idle", CONFIG_DURATION, MEMBER(broker.idle_usec),
+          100 * USEC_PER_MSEC, USEC_PER_DAY, "30s", false,
+          "how long a connection may take for what it has begun", {} },
 };
+/* clang-format on */
+const size_t config_n_keys = ELEMENTSOF(config_keys);
 
 void config_init(struct config *c) {
         assert(c);
 
-        *c = (struct config){
-                .auto_create = true,
-                .default_partitions = 1,
-                .segment_bytes = SEGMENT_BYTES_DEFAULT,
-                .checkpoint_bytes = CHECKPOINT_BYTES_DEFAULT,
-                .request_bytes = REQUEST_BUDGET_BYTES_DEFAULT,
-                .fetch_bytes = FETCH_BUDGET_BYTES_DEFAULT,
-                .connections = CONNECTIONS_MAX_DEFAULT,
-                .idle_usec = IDLE_USEC_DEFAULT,
-        };
+        *c = (struct config){ .log_level = LOG_INFO };
+        broker_config_init(&c->broker);
 }
 
 void config_done(struct config *c) {
@@ -85,31 +72,92 @@ void config_done(struct config *c) {
         c->advertise = mem_free(c->advertise);
 }
 
-static int key_set(struct config *c, const struct key *k, const char *value) {
-        void *member = (char *) c + k->member;
-        uint64_t v = 0;
+static int set_string(char **s, const char *value) {
+        char *copy = mem_strdup(value);
+
+        if (!copy)
+                return -ENOMEM;
+
+        mem_free(*s);
+        *s = copy;
+        return 0;
+}
+
+static int set_address(char **s, const char *value) {
+        struct address address;
         int r;
 
-        switch (k->type) {
-        case KEY_BOOL:
-                return parse_bool(value, member);
-        case KEY_COUNT:
-                r = parse_uint64(value, &v);
-                break;
-        case KEY_SIZE:
-                r = parse_size(value, &v);
-                break;
-        case KEY_DURATION:
-        default:
-                r = parse_duration(value, &v);
+        r = parse_address(value, DEFAULT_PORT, &address);
+        if (r < 0)
+                return r;
+
+        address_done(&address);
+        return set_string(s, value);
+}
+
+static int add_addresses(struct config *c, const char *value) {
+        struct address *list;
+        size_t n;
+        int r;
+
+        r = parse_address_list(value, DEFAULT_PORT, &list, &n);
+        if (r < 0)
+                return r;
+        if (n > LISTEN_MAX - c->n_listen) {
+                address_array_free(list, n);
+                return -ERANGE;
         }
+
+        memcpy(c->listen + c->n_listen, list, n * sizeof(list[0]));
+        c->n_listen += n;
+        mem_free(list); /* without its strings, which have moved */
+        return 0;
+}
+
+static int set_number(const struct config_key *k, uint64_t *member, const char *value) {
+        uint64_t v;
+        int r;
+
+        for (size_t i = 0; i < CONFIG_WORDS_MAX && k->words[i].text; i++)
+                if (strcmp(value, k->words[i].text) == 0) {
+                        *member = k->words[i].value;
+                        return 0;
+                }
+
+        r = k->type == CONFIG_COUNT      ? parse_uint64(value, &v)
+            : k->type == CONFIG_SIZE     ? parse_size(value, &v)
+            : k->type == CONFIG_DURATION ? parse_duration(value, &v)
+                                         : -EINVAL;
         if (r < 0)
                 return r;
         if (v < k->min || v > k->max)
                 return -ERANGE;
 
-        *(uint64_t *) member = v;
+        *member = v;
         return 0;
+}
+
+static int key_set(struct config *c, const struct config_key *k, const char *value) {
+        void *member = (char *) c + k->member;
+
+        switch (k->type) {
+        case CONFIG_BOOL:
+                return parse_bool(value, member);
+        case CONFIG_COUNT:
+        case CONFIG_SIZE:
+        case CONFIG_DURATION:
+        case CONFIG_CHOICE:
+                return set_number(k, member, value);
+        case CONFIG_NAME:
+                return topic_name_is_valid(value) ? set_string(member, value) : -EINVAL;
+        case CONFIG_PATH:
+                return value[0] != '\0' ? set_string(member, value) : -EINVAL;
+        case CONFIG_ADDRESS:
+                return set_address(member, value);
+        case CONFIG_ADDRESSES:
+        default:
+                return add_addresses(c, value);
+        }
 }
 
 int config_set(struct config *c, const char *assignment, char **reterr_why) {
@@ -126,17 +174,19 @@ int config_set(struct config *c, const char *assignment, char **reterr_why) {
                 return -EINVAL;
         }
 
-        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
-                if (strlen(keys[i].name) != (size_t) (equals - assignment) ||
-                    strncmp(keys[i].name, assignment, (size_t) (equals - assignment)) != 0)
+        for (size_t i = 0; i < config_n_keys; i++) {
+                const struct config_key *k = config_keys + i;
+
+                if (strlen(k->name) != (size_t) (equals - assignment) ||
+                    strncmp(k->name, assignment, (size_t) (equals - assignment)) != 0)
                         continue;
-                r = key_set(c, keys + i, equals + 1);
-                if (r < 0)
+                r = key_set(c, k, equals + 1);
+                if (r == -EINVAL || r == -ERANGE)
                         *reterr_why = mem_asprintf("The value is %s for %s (default %s)",
                                                    r == -ERANGE ? "out of range" : "malformed",
-                                                   keys[i].name,
-                                                   keys[i].default_text);
-                return r < 0 ? -EINVAL : 0;
+                                                   k->name,
+                                                   k->default_text);
+                return r == -ERANGE ? -EINVAL : r;
         }
 
         *reterr_why = mem_asprintf("There is no key %.*s", (int) (equals - assignment), assignment);

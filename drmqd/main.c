@@ -135,7 +135,7 @@ static int parse_option(const struct options *o, int id, const char *value) {
                         return options_error(o, "Not a name for a node: \"%s\"", value);
                 return set_string(&c->node_name, value);
         case OPTION_NODE_ID:
-                return options_uint(o, value, 1, INT32_MAX, &c->node_id);
+                return options_uint(o, value, 1, INT32_MAX, &c->broker.node_id);
         case OPTION_DATA_DIR:
                 if (value[0] == '\0')
                         return options_error(o, "--data-dir needs a folder");
@@ -152,7 +152,7 @@ static int parse_option(const struct options *o, int id, const char *value) {
         case OPTION_SET:
                 return set_key(o, value);
         case OPTION_DEBUG:
-                log_setup("drmqd", LOG_DEBUG);
+                c->log_level = LOG_DEBUG;
                 return 0;
         case OPTION_PLANT:
                 return bug_plant(value) < 0 ? options_error(o, "No such bug: \"%s\"", value) : 0;
@@ -192,8 +192,10 @@ static int run(int argc, char **argv) {
                        : r == -EIO     ? EX_IOERR
                                        : EX_OSERR;
 
+        log_set_max_level((int) c->log_level);
         if (!c->node_name)
-                c->node_name = mem_asprintf("node%" PRIu64, c->node_id == 0 ? 1 : c->node_id);
+                c->node_name = mem_asprintf("node%" PRIu64,
+                                            c->broker.node_id == 0 ? 1 : c->broker.node_id);
         if (c->node_name && !c->data_dir)
                 c->data_dir = mem_asprintf("/var/lib/drmq/%s", c->node_name);
         if (!c->node_name || !c->data_dir) {

@@ -16,7 +16,6 @@
 #include "base/fs.h"
 #include "base/logging.h"
 #include "base/messages.h"
-#include "drmqd/core/broker.h"
 #include "loop/io-loop.h"
 #include "loop/listen.h"
 #include "loop/notify.h"
@@ -61,7 +60,7 @@ static void shell_let_in(struct shell *s, struct io_stream *stream) {
         if (r == -EMFILE)
                 log_warning("A connection was refused: there are %" PRIu64
                             " already (limits.connections)",
-                            s->config->connections);
+                            s->config->broker.connections_max);
 }
 
 static void on_accept(struct listener *l, struct io_stream *stream, void *userdata) {
@@ -284,26 +283,16 @@ static const char *open_error_hint(int r, bool is_explained) {
 static int shell_open(struct shell *s, usec_t started_usec) {
         _cleanup_(mem_freep) char *what = NULL;
         struct config *c = s->config;
-        struct broker_config b;
+        struct broker_config b = c->broker;
         const char *hint;
         int r;
 
-        broker_config_init(&b);
         b.data_dir = c->data_dir;
         b.node_name = c->node_name;
-        b.node_id = c->node_id;
         b.advertise = c->advertise;
         b.version = DRMQ_VERSION;
         b.pid = (uint64_t) getpid();
         b.started_usec = started_usec;
-        b.auto_create = c->auto_create;
-        b.default_partitions = (uint32_t) c->default_partitions;
-        b.segment_bytes = c->segment_bytes;
-        b.checkpoint_bytes = c->checkpoint_bytes;
-        b.request_budget_bytes = c->request_bytes;
-        b.fetch_budget_bytes = c->fetch_bytes;
-        b.connections_max = (uint32_t) c->connections;
-        b.idle_usec = c->idle_usec;
         s->tracer = (struct tracer){ .emit = on_trace };
         b.tracer = &s->tracer;
 

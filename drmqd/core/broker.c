@@ -347,7 +347,7 @@ int broker_new(struct io *io,
         b->started_usec = config->started_usec;
         b->idle_usec = config->idle_usec;
         b->auto_create = config->auto_create;
-        b->default_partitions = config->default_partitions;
+        b->default_partitions = (uint32_t) config->default_partitions;
         b->connections_max = config->connections_max;
         b->stop_timer = (struct io_timer){ .on_timer = broker_on_stop_timer, .userdata = b };
         list_init(&b->conns);

@@ -34,14 +34,14 @@ struct broker_config {
         uint64_t pid;        /* for status */
         usec_t started_usec; /* io_now() when the process began: for status */
         bool auto_create;    /* a topic is made when it is first sent to */
-        uint32_t default_partitions;
+        uint64_t default_partitions;
         uint64_t segment_bytes; /* of data shards */
         uint64_t checkpoint_bytes;
         /* half-received and unanswered requests of all connections; as much again for long polls
          * that wait, and for answers that wait to be sent */
         uint64_t request_budget_bytes;
         uint64_t fetch_budget_bytes; /* answers to fetches that are being read or sent */
-        uint32_t connections_max;
+        uint64_t connections_max;
         /* half a frame, no greeting, or answers not taken for so long end a connection */
         usec_t idle_usec;
         const struct tracer *tracer; /* borrows until broker_free(); may be NULL */

@@ -48,7 +48,7 @@ struct broker {
         usec_t idle_usec;
         bool auto_create;
         uint32_t default_partitions;
-        uint32_t connections_max;
+        uint64_t connections_max;
 
         struct datadir *datadir;
         struct shard *shards[N_SHARDS];

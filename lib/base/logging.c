@@ -56,8 +56,12 @@ void log_set_sink(log_sink_t sink, void *userdata) {
         logging.userdata = userdata;
 }
 
+void log_set_max_level(int level) {
+        __atomic_store_n(&logging.max_level, level, __ATOMIC_RELAXED);
+}
+
 int log_max_level(void) {
-        return logging.max_level;
+        return __atomic_load_n(&logging.max_level, __ATOMIC_RELAXED);
 }
 
 static void write_line(const struct log_record *record) {
@@ -90,7 +94,7 @@ void log_emit(const struct log_record *record) {
         assert(record);
         assert(record->text);
 
-        if (record->level > logging.max_level)
+        if (record->level > log_max_level())
                 return;
 
         if (logging.sink)
@@ -110,7 +114,7 @@ static _printf_(5, 0) void log_formatted(int level,
         char text[LOG_TEXT_MAX];
         int saved_errno = errno;
 
-        if (level > logging.max_level)
+        if (level > log_max_level())
                 return;
 
         errno = error; /* for %m */

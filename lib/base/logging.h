@@ -40,6 +40,8 @@ typedef void (*log_sink_t)(const struct log_record *record, void *userdata);
 void log_setup(const char *name, int max_level);
 /* NULL: stderr again. @userdata is borrowed until then. */
 void log_set_sink(log_sink_t sink, void *userdata);
+/* Records of a level above @level are dropped from now on. Where there are threads they see it soon. */
+void log_set_max_level(int level);
 int log_max_level(void);
 
 /* Logs and returns -abs(error), so that a failing path is one statement; 0 where @error is 0. */

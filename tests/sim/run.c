@@ -51,7 +51,7 @@ static void set_up_server(struct run *run) {
 
         sim_server_init(&run->server, run->world, run->verdict, random_u64(r));
         c->auto_create = true;
-        c->default_partitions = (uint32_t) random_between(r, 1, 4);
+        c->default_partitions = random_between(r, 1, 4);
         c->segment_bytes = PICK(r, 1 << 20, 1 << 20, 2 << 20);
         c->checkpoint_bytes = PICK(r, 16 << 10, 64 << 10, 256 << 10, 16 << 20);
         c->request_budget_bytes = PICK(r, 1 << 20, REQUEST_BUDGET_BYTES_DEFAULT);
