@@ -17,6 +17,7 @@
 #include "base/logging.h"
 #include "base/messages.h"
 #include "loop/io-loop.h"
+#include "loop/journal.h"
 #include "loop/listen.h"
 #include "loop/notify.h"
 
@@ -58,9 +59,12 @@ static void shell_let_in(struct shell *s, struct io_stream *stream) {
 
         r = broker_accept(s->broker, stream);
         if (r == -EMFILE)
-                log_warning("A connection was refused: there are %" PRIu64
-                            " already (limits.connections)",
-                            s->config->broker.connections_max);
+                log_event(LOG_WARNING,
+                          DRMQ_MESSAGE_CONNECTION_REFUSED,
+                          /* fields= */ NULL,
+                          "A connection was refused: there are %" PRIu64
+                          " already (limits.connections)",
+                          s->config->broker.connections_max);
 }
 
 static void on_accept(struct listener *l, struct io_stream *stream, void *userdata) {
@@ -90,7 +94,10 @@ static void on_broker_ready(void *userdata) {
                   s->config->data_dir,
                   summary.n_replayed);
         if (!summary.is_writable)
-                log_warning(
+                log_event(
+                        LOG_WARNING,
+                        DRMQ_MESSAGE_CORRUPTION_FOUND,
+                        FIELDS(FIELD_FILE(s->config->data_dir)),
                         "The end of the log is damaged: what is good is served, nothing new is taken");
         notify_status("Serving %" PRIu64 " topics", summary.n_topics);
         notify_ready();
@@ -187,11 +194,19 @@ static void shell_listen_by_name(struct shell *s) {
                 return;
         r = shell_listen(s, &a);
         if (r == -EADDRINUSE)
-                log_warning(
+                log_event(
+                        LOG_WARNING,
+                        DRMQ_MESSAGE_LISTEN_SKIPPED,
+                        FIELDS(FIELD_PEER(a.path), FIELD_ERROR(r)),
                         "Another daemon listens on %s: this one has no socket (--node gives it a name of its own)",
                         a.path);
         else if (r < 0)
-                (void) log_warning_errno(r, "Cannot listen on %s, going on without: %m", a.path);
+                log_event(LOG_WARNING,
+                          DRMQ_MESSAGE_LISTEN_SKIPPED,
+                          FIELDS(FIELD_PEER(a.path), FIELD_ERROR(r)),
+                          "Cannot listen on %s, going on without: %s",
+                          a.path,
+                          strerrordesc_np(-r));
         address_done(&a);
 }
 
@@ -216,12 +231,14 @@ static int shell_listen_all(struct shell *s) {
                 if (r >= 0)
                         continue;
                 name = format_address(c->listen + i);
-                (void) log_error_errno(r,
-                                       "Cannot listen on %s: %m%s",
-                                       name ? name : "an address",
-                                       r == -EADDRINUSE
-                                               ? "; another process does (--port takes another one)"
-                                               : "");
+                log_event(LOG_ERR,
+                          DRMQ_MESSAGE_START_FAILED,
+                          FIELDS(FIELD_PEER(name), FIELD_ERROR(r)),
+                          "Cannot listen on %s: %s%s",
+                          name ? name : "an address",
+                          strerrordesc_np(-r),
+                          r == -EADDRINUSE ? "; another process does (--port takes another one)"
+                                           : "");
                 return r == -EACCES || r == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
         }
         shell_listen_by_name(s);
@@ -299,7 +316,10 @@ static int shell_open(struct shell *s, usec_t started_usec) {
         r = broker_new(io_loop_io(s->loop), &b, &broker_events, s, &s->broker, &what);
         if (r < 0) {
                 hint = open_error_hint(r, /* is_explained= */ what != NULL);
-                log_error("Cannot open data directory %s: %s%s%s",
+                log_event(LOG_ERR,
+                          DRMQ_MESSAGE_START_FAILED,
+                          FIELDS(FIELD_FILE(c->data_dir), FIELD_ERROR(r)),
+                          "Cannot open data directory %s: %s%s%s",
                           c->data_dir,
                           what ? what : "",
                           what && hint ? ": " : "",
@@ -361,6 +381,7 @@ int shell_run(struct config *c) {
 
         assert(c);
 
+        journal_set_node(c->node_name);
         r = shell_start(&s);
         if (r == EX_OK) {
                 r = sd_event_loop(s.event);

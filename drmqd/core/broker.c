@@ -156,7 +156,12 @@ void broker_stop(struct broker *b) {
         if (b->stage >= BROKER_DRAINING)
                 return;
 
-        trace(b->tracer, LOG_INFO, DRMQ_MESSAGE_STOPPING, "Node %s stops", b->node_name);
+        trace(b->tracer,
+              LOG_INFO,
+              DRMQ_MESSAGE_STOPPING,
+              /* fields= */ NULL,
+              "Node %s stops",
+              b->node_name);
         b->stage = BROKER_DRAINING;
         /* else: no limit */
         (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), DRAIN_USEC));

@@ -205,6 +205,7 @@ static void shard_fail(struct shard *s, int error, const char *what) {
         trace(s->tracer,
               LOG_ERR,
               DRMQ_MESSAGE_FATAL_DISK,
+              FIELDS(FIELD_SHARD(s->number), FIELD_ERROR(error)),
               "Shard %" PRIu64 " cannot go on, the node stops: %s: %s",
               s->number,
               what,
@@ -355,6 +356,7 @@ static void checkpoint_job_done(struct io_job *job, int r) {
                 trace(s->tracer,
                       LOG_DEBUG,
                       NULL,
+                      FIELDS(FIELD_SHARD(s->number), FIELD_INDEX(j->index)),
                       "Shard %" PRIu64 " has a checkpoint at index %" PRIu64,
                       s->number,
                       j->index);
@@ -363,6 +365,7 @@ static void checkpoint_job_done(struct io_job *job, int r) {
                 trace(s->tracer,
                       LOG_WARNING,
                       DRMQ_MESSAGE_CHECKPOINT_FAILED,
+                      FIELDS(FIELD_SHARD(s->number), FIELD_INDEX(j->index), FIELD_ERROR(r)),
                       "Checkpoint of shard %" PRIu64 " at index %" PRIu64 " failed: %s",
                       s->number,
                       j->index,
@@ -627,6 +630,7 @@ static void trace_gap(const struct shard *s) {
         trace(s->tracer,
               LOG_ERR,
               DRMQ_MESSAGE_CORRUPTION_FOUND,
+              FIELDS(FIELD_SHARD(s->number)),
               "Entries of shard %" PRIu64
               " are damaged, and with them what the next offsets are: nothing is appended",
               s->number);
@@ -648,6 +652,7 @@ static void shard_become_ready_if(struct shard *s) {
         trace(s->tracer,
               LOG_NOTICE,
               DRMQ_MESSAGE_LEADER_ELECTED,
+              FIELDS(FIELD_SHARD(s->number), FIELD_TERM(raft_term(s->raft))),
               "Node %" PRIu64 " leads shard %" PRIu64 " in term %" PRIu64,
               raft_leader(s->raft),
               s->number,
@@ -747,6 +752,7 @@ static int shard_load_checkpoint(struct shard *s) {
                 trace(s->tracer,
                       LOG_WARNING,
                       DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      FIELDS(FIELD_SHARD(s->number), FIELD_FILE(s->dir)),
                       "%u damaged checkpoint(s) of shard %" PRIu64 " passed over",
                       n_bad,
                       s->number);

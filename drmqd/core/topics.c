@@ -24,6 +24,9 @@
  * and its shard. */
 #define PARTITION_ANSWER_BYTES_MIN 6u
 
+/* How many topics of one request are named in the journal; the rest are counted. */
+#define TRACED_MAX 10u
+
 struct change {
         struct list link; /* broker.topic_changes */
         struct waiter waiter;
@@ -32,6 +35,9 @@ struct change {
         void *message;           /* as its type says; message_free() */
         enum drmq_error *errors; /* per topic that is named */
         size_t n_errors;
+        enum admin_op op;
+        const char *names[TRACED_MAX]; /* the first topics that it concerns; of the message */
+        size_t n_topics;
         uint64_t *dropped; /* partitions of deleted topics; mem_free() */
         size_t n_dropped;
         size_t n_dropped_allocated;
@@ -192,14 +198,21 @@ judge_create(const struct state *state, const char *name, uint32_t n_partitions,
         return DRMQ_ERROR_NONE;
 }
 
-static void write_op(struct byte_writer *w, enum admin_op op, const char *name) {
+static void write_op(struct change *c, struct byte_writer *w, enum admin_op op, const char *name) {
+        c->op = op;
+        if (c->n_topics < TRACED_MAX)
+                c->names[c->n_topics] = name;
+        c->n_topics++;
         byte_writer_u8(w, (uint8_t) op);
         byte_writer_string(w, name);
 }
 
-static void
-write_create(struct byte_writer *w, const char *name, uint32_t n_partitions, uint64_t *next_id) {
-        write_op(w, ADMIN_TOPIC_CREATE, name);
+static void write_create(struct change *c,
+                         struct byte_writer *w,
+                         const char *name,
+                         uint32_t n_partitions,
+                         uint64_t *next_id) {
+        write_op(c, w, ADMIN_TOPIC_CREATE, name);
         byte_writer_uleb(w, n_partitions);
         byte_writer_uleb(w, *next_id);
         *next_id += n_partitions;
@@ -254,7 +267,7 @@ static void change_create(struct change *c, struct byte_writer *w) {
                 if (n_new > PARTITIONS_PER_REQUEST_MAX)
                         c->errors[i] = DRMQ_ERROR_TOO_LARGE;
                 else
-                        write_create(w, q->topic[i]->name, n, &next_id);
+                        write_create(c, w, q->topic[i]->name, n, &next_id);
         }
 }
 
@@ -265,7 +278,7 @@ static void change_create_missing(struct change *c, struct byte_writer *w) {
 
         for (size_t i = 0; i < q->n_topic; i++)
                 if (topic_name_is_valid(q->topic[i]) && !state_topic(state, q->topic[i]))
-                        write_create(w, q->topic[i], c->broker->default_partitions, &next_id);
+                        write_create(c, w, q->topic[i], c->broker->default_partitions, &next_id);
 }
 
 static void change_alter(struct change *c, struct byte_writer *w) {
@@ -278,7 +291,7 @@ static void change_alter(struct change *c, struct byte_writer *w) {
         else if (q->partitions < t->n_partitions || q->partitions > PARTITIONS_PER_TOPIC_MAX)
                 c->errors[0] = DRMQ_ERROR_INVALID_ARGUMENT;
         else if (q->partitions > t->n_partitions) {
-                write_op(w, ADMIN_TOPIC_EXTEND, q->name);
+                write_op(c, w, ADMIN_TOPIC_EXTEND, q->name);
                 byte_writer_uleb(w, q->partitions);
                 byte_writer_uleb(w, next_partition_id(c->broker));
         }
@@ -301,7 +314,7 @@ static void change_delete(struct change *c, struct byte_writer *w) {
                 }
                 for (uint32_t k = 0; k < t->n_partitions; k++)
                         c->dropped[c->n_dropped++] = t->partitions[k]->id;
-                write_op(w, ADMIN_TOPIC_DELETE, q->name[i]);
+                write_op(c, w, ADMIN_TOPIC_DELETE, q->name[i]);
         }
 }
 
@@ -449,6 +462,7 @@ int topics_reconcile(struct broker *b) {
                 trace(b->tracer,
                       LOG_ERR,
                       DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      FIELDS(FIELD_SHARD(SHARD_DATA)),
                       "Shard %u holds partitions that shard %u does not know to have given: its log has lost "
                       "its end; they are kept",
                       SHARD_DATA,
@@ -481,20 +495,38 @@ int topics_reconcile(struct broker *b) {
 }
 
 static void change_trace(const struct change *c) {
-        const struct tracer *t = c->broker->tracer;
+        const struct state *state = c->broker->shards[SHARD_METADATA]->state;
+        const char *id = c->op == ADMIN_TOPIC_DELETE   ? DRMQ_MESSAGE_TOPIC_DELETED
+                         : c->op == ADMIN_TOPIC_EXTEND ? DRMQ_MESSAGE_TOPIC_EXTENDED
+                                                       : DRMQ_MESSAGE_TOPIC_CREATED;
 
-        if (c->n_dropped > 0)
-                trace(t,
+        for (size_t i = 0; i < MIN(c->n_topics, TRACED_MAX); i++) {
+                const struct topic *t = state_topic(state, c->names[i]);
+
+                if (!t)
+                        trace(c->broker->tracer,
+                              LOG_INFO,
+                              id,
+                              FIELDS(FIELD_TOPIC(c->names[i])),
+                              "Topic %s was deleted",
+                              c->names[i]);
+                else
+                        trace(c->broker->tracer,
+                              LOG_INFO,
+                              id,
+                              FIELDS(FIELD_TOPIC(c->names[i])),
+                              "Topic %s was %s: partitions 0 to %" PRIu32,
+                              c->names[i],
+                              c->op == ADMIN_TOPIC_EXTEND ? "extended" : "created",
+                              t->n_partitions - 1);
+        }
+        if (c->n_topics > TRACED_MAX)
+                trace(c->broker->tracer,
                       LOG_INFO,
-                      DRMQ_MESSAGE_TOPIC_DELETED,
-                      "Topics were deleted, with %zu partitions in all",
-                      c->n_dropped);
-        else
-                trace(t,
-                      LOG_INFO,
-                      DRMQ_MESSAGE_TOPIC_CREATED,
-                      "Topics were created or changed: there are %zu now",
-                      c->broker->shards[SHARD_METADATA]->state->topics.n_nodes);
+                      id,
+                      NULL,
+                      "The same happened to %zu more topics by one request",
+                      c->n_topics - TRACED_MAX);
 }
 
 static void change_on_done(struct waiter *w, int error) {

@@ -107,10 +107,11 @@ void log_emit(const struct log_record *record) {
 static _printf_(5, 0) void log_formatted(int level,
                                          int error,
                                          const char *message_id,
-                                         const char *const *fields,
+                                         const struct field *fields,
                                          const char *format,
                                          va_list ap) {
 
+        struct field_strings strings;
         char text[LOG_TEXT_MAX];
         int saved_errno = errno;
 
@@ -120,9 +121,12 @@ static _printf_(5, 0) void log_formatted(int level,
         errno = error; /* for %m */
         (void) vsnprintf(text, sizeof(text), format, ap);
         errno = saved_errno;
+        field_strings_make(&strings, fields);
 
-        log_emit(&(struct log_record){
-                .level = level, .message_id = message_id, .fields = fields, .text = text });
+        log_emit(&(struct log_record){ .level = level,
+                                       .message_id = message_id,
+                                       .fields = strings.strings,
+                                       .text = text });
 }
 
 int log_full_errno(int level, int error, const char *format, ...) {
@@ -138,7 +142,7 @@ int log_full_errno(int level, int error, const char *format, ...) {
 }
 
 void log_event(
-        int level, const char *message_id, const char *const *fields, const char *format, ...) {
+        int level, const char *message_id, const struct field *fields, const char *format, ...) {
         va_list ap;
 
         assert(format);

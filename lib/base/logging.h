@@ -17,6 +17,7 @@
 
 #include <syslog.h>
 
+#include "base/field.h"
 #include "base/macro.h"
 
 /* One event: a sentence without a full stop, and for an event of note its MESSAGE_ID
@@ -46,10 +47,10 @@ int log_max_level(void);
 
 /* Logs and returns -abs(error), so that a failing path is one statement; 0 where @error is 0. */
 int log_full_errno(int level, int error, const char *format, ...) _printf_(3, 4);
-/* An event: @message_id and @fields (NULL-terminated) as in struct log_record. */
+/* An event: @message_id of base/messages.h; @fields: FIELDS(…), or NULL. */
 void log_event(int level,
                const char *message_id,
-               const char *const *fields,
+               const struct field *fields,
                const char *format,
                ...) _printf_(4, 5);
 /* A record that is made already, as trace records are. */

@@ -11,6 +11,12 @@
 #define DRMQ_MESSAGE_STOPPING "da6e4d23bab54af7bc4dd499953e81dc"
 #define DRMQ_MESSAGE_LEADER_ELECTED "6d06be605f9846b1bec4533f514fe496"
 
+/* What keeps a node from doing all that it was asked to: it cannot start; an address that nobody
+ * asked for cannot be listened on; connections are refused. */
+#define DRMQ_MESSAGE_START_FAILED "a617866814a4419082640a3f1b2a6a54"
+#define DRMQ_MESSAGE_LISTEN_SKIPPED "d65014032f1c40fabcad6bdf0dd0492a"
+#define DRMQ_MESSAGE_CONNECTION_REFUSED "cf9a3d9cc2ce40d4b07aa3f0a7c94efc"
+
 /* The log on disk: an unfinished write that was cut at a start; bytes that are bad; a sync, write
  * or read that failed and stops the process; a copy of the hard state that was renewed from the
  * other one; a checkpoint that failed; a folder that was never finished and is removed; a
@@ -26,4 +32,5 @@
 
 /* What people administer. */
 #define DRMQ_MESSAGE_TOPIC_CREATED "dbe7cda11b084b59ba30b5ce959db3f6"
+#define DRMQ_MESSAGE_TOPIC_EXTENDED "5469672f769d430a86bc5159172c8ac0"
 #define DRMQ_MESSAGE_TOPIC_DELETED "9d9a24a6b6cd4c70ab22eb15126f8ed0"

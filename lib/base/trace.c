@@ -10,7 +10,14 @@
 
 #include "base/logging.h"
 
-void trace(const struct tracer *t, int level, const char *message_id, const char *format, ...) {
+void trace(const struct tracer *t,
+           int level,
+           const char *message_id,
+           const struct field *fields,
+           const char *format,
+           ...) {
+
+        struct field_strings strings;
         char text[TRACE_TEXT_MAX];
         va_list ap;
 
@@ -22,7 +29,11 @@ void trace(const struct tracer *t, int level, const char *message_id, const char
         va_start(ap, format);
         (void) vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
+        field_strings_make(&strings, fields);
 
         t->emit(t->userdata,
-                &(struct log_record){ .level = level, .message_id = message_id, .text = text });
+                &(struct log_record){ .level = level,
+                                      .message_id = message_id,
+                                      .fields = strings.strings,
+                                      .text = text });
 }

@@ -9,6 +9,7 @@
 
 #include <syslog.h>
 
+#include "base/field.h"
 #include "base/macro.h"
 
 struct log_record;
@@ -23,6 +24,10 @@ struct tracer {
 };
 
 /* @t may be NULL (says nothing). @level: of <syslog.h>. @message_id: base/messages.h, or NULL below
- * LOG_NOTICE. */
-void trace(const struct tracer *t, int level, const char *message_id, const char *format, ...)
-        _printf_(4, 5);
+ * LOG_NOTICE. @fields: FIELDS(…), or NULL. */
+void trace(const struct tracer *t,
+           int level,
+           const char *message_id,
+           const struct field *fields,
+           const char *format,
+           ...) _printf_(5, 6);

@@ -451,6 +451,7 @@ static int check_shards(struct datadir *d, const struct tracer *tracer, char **r
                         trace(tracer,
                               LOG_NOTICE,
                               DRMQ_MESSAGE_LOG_UNFINISHED_CREATION,
+                              FIELDS(FIELD_SHARD(shard), FIELD_FILE(path)),
                               "Shard %" PRIu64 " had not been made completely and was removed",
                               shard);
         }

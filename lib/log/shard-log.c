@@ -201,6 +201,9 @@ static void on_zero_done(struct io_job *job, int r) {
                         trace(l->config.tracer,
                               LOG_WARNING,
                               DRMQ_MESSAGE_DISK_FULL,
+                              FIELDS(FIELD_SHARD(l->config.shard),
+                                     FIELD_FILE(l->config.dir),
+                                     FIELD_ERROR(r)),
                               "There is no space for shard %" PRIu64
                               " to grow, new entries are refused",
                               l->config.shard);
@@ -232,6 +235,7 @@ static void on_zero_done(struct io_job *job, int r) {
                 trace(l->config.tracer,
                       LOG_INFO,
                       /* message_id= */ NULL,
+                      FIELDS(FIELD_SHARD(l->config.shard)),
                       "There is space again for shard %" PRIu64 " to grow",
                       l->config.shard);
                 l->events->on_drained(l->userdata);
@@ -746,6 +750,7 @@ static void on_truncate_done(struct io_job *job, int r) {
                 trace(l->config.tracer,
                       LOG_ERR,
                       DRMQ_MESSAGE_CORRUPTION_FOUND,
+                      FIELDS(FIELD_SHARD(l->config.shard), FIELD_FILE(l->config.dir)),
                       "The end of shard %" PRIu64 " is damaged",
                       l->config.shard);
         if (l->save_is_pending)
@@ -833,6 +838,7 @@ static int open_hardstate(struct shard_log *l, struct recovery_report *report) {
                 trace(l->config.tracer,
                       LOG_WARNING,
                       DRMQ_MESSAGE_HARDSTATE_REPAIRED,
+                      FIELDS(FIELD_SHARD(l->config.shard), FIELD_FILE(path)),
                       "One copy of the hard state of shard %" PRIu64 " was renewed from the other",
                       l->config.shard);
 
@@ -856,6 +862,7 @@ static int open_hardstate(struct shard_log *l, struct recovery_report *report) {
         trace(l->config.tracer,
               LOG_NOTICE,
               DRMQ_MESSAGE_INTENT_CARRIED_OUT,
+              FIELDS(FIELD_SHARD(l->config.shard), FIELD_INDEX(h->intent_index)),
               "A truncation of shard %" PRIu64 " behind entry %" PRIu64 " was carried out",
               l->config.shard,
               h->intent_index);

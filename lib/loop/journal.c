@@ -9,8 +9,8 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
-/* MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, MESSAGE_ID, and what the record brings. */
-#define FIELDS_MAX 32u
+/* MESSAGE, PRIORITY, SYSLOG_IDENTIFIER, MESSAGE_ID, the node, and what the record brings. */
+#define PARTS_MAX (5u + FIELDS_MAX)
 #define TEXT_BYTES_MAX 4096u
 
 bool journal_is_stderr(void) {
@@ -29,13 +29,16 @@ bool journal_is_stderr(void) {
         return streq(actual, expected);
 }
 
-static struct iovec field(const char *text) {
+/* "DRMQ_NODE=node1", or empty: the sink is the process's, and so is this. */
+static char node_field[512];
+
+static struct iovec part(const char *text) {
         return (struct iovec){ .iov_base = (char *) text, .iov_len = strlen(text) };
 }
 
 static void send_record(const struct log_record *record, _unused_ void *userdata) {
         char text[TEXT_BYTES_MAX], priority[16], identifier[64], message_id[64];
-        struct iovec fields[FIELDS_MAX];
+        struct iovec parts[PARTS_MAX];
         int n = 0;
 
         snprintf(text, sizeof(text), "MESSAGE=%s", record->text);
@@ -44,17 +47,19 @@ static void send_record(const struct log_record *record, _unused_ void *userdata
                  sizeof(identifier),
                  "SYSLOG_IDENTIFIER=%s",
                  program_invocation_short_name);
-        fields[n++] = field(text);
-        fields[n++] = field(priority);
-        fields[n++] = field(identifier);
+        parts[n++] = part(text);
+        parts[n++] = part(priority);
+        parts[n++] = part(identifier);
         if (record->message_id) {
                 snprintf(message_id, sizeof(message_id), "MESSAGE_ID=%s", record->message_id);
-                fields[n++] = field(message_id);
+                parts[n++] = part(message_id);
         }
-        for (const char *const *f = record->fields; f && *f && n < (int) FIELDS_MAX; f++)
-                fields[n++] = field(*f);
+        if (node_field[0])
+                parts[n++] = part(node_field);
+        for (const char *const *f = record->fields; f && *f && n < (int) PARTS_MAX; f++)
+                parts[n++] = part(*f);
 
-        (void) sd_journal_sendv(fields, n); /* there is nobody left to tell */
+        (void) sd_journal_sendv(parts, n); /* there is nobody left to tell */
 }
 
 int journal_set_sink(void) {
@@ -63,4 +68,10 @@ int journal_set_sink(void) {
 
         log_set_sink(send_record, /* userdata= */ NULL);
         return 1;
+}
+
+void journal_set_node(const char *name) {
+        assert(name);
+
+        snprintf(node_field, sizeof(node_field), "DRMQ_NODE=%s", name);
 }

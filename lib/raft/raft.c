@@ -63,6 +63,7 @@ static void raft_set_role(struct raft *r, enum raft_role role) {
         trace(r->tracer,
               LOG_DEBUG,
               NULL,
+              FIELDS(FIELD_SHARD(r->group), FIELD_TERM(r->term)),
               "Node %" PRIu64 " is %s of shard %" PRIu64 " in term %" PRIu64,
               r->node_id,
               role_names[role],

@@ -137,7 +137,10 @@ static void catch_record(const struct log_record *record, void *userdata) {
         c->level = record->level;
         snprintf(c->message_id, sizeof(c->message_id), "%s", record->message_id ?: "");
         snprintf(c->text, sizeof(c->text), "%s", record->text);
-        snprintf(c->field, sizeof(c->field), "%s", record->fields ? record->fields[0] : "");
+        snprintf(c->field,
+                 sizeof(c->field),
+                 "%s",
+                 record->fields && record->fields[0] ? record->fields[0] : "");
         errno = EIO; /* a sink's own business */
 }
 
@@ -150,7 +153,7 @@ TEST(sink_gets_records_whole) {
         errno = ENOENT;
         log_event(LOG_NOTICE,
                   DRMQ_MESSAGE_LEADER_ELECTED,
-                  (const char *const[]){ "DRMQ_SHARD=1", NULL },
+                  FIELDS(FIELD_SHARD(1)),
                   "Node %d leads shard %d: %m",
                   2,
                   1);
@@ -182,13 +185,19 @@ TEST(trace_emits_to_its_owner_only) {
         struct tracer t = { .emit = trace_record, .userdata = &c };
         const char *path = catch_stderr();
 
-        trace(&t, LOG_NOTICE, DRMQ_MESSAGE_RECOVERY_CUT, "Cut at %u", 4711u);
+        trace(&t,
+              LOG_NOTICE,
+              DRMQ_MESSAGE_RECOVERY_CUT,
+              FIELDS(FIELD_INDEX(4711)),
+              "Cut at %u",
+              4711u);
         ASSERT_EQ(c.n, 1);
         ASSERT_EQ(c.level, LOG_NOTICE);
         ASSERT_STREQ(c.text, "Cut at 4711");
         ASSERT_STREQ(c.message_id, DRMQ_MESSAGE_RECOVERY_CUT);
-        trace(NULL, LOG_ERR, NULL, "to nobody");
-        trace(&(struct tracer){ 0 }, LOG_ERR, NULL, "to nobody");
+        ASSERT_STREQ(c.field, "DRMQ_INDEX=4711");
+        trace(NULL, LOG_ERR, NULL, NULL, "to nobody");
+        trace(&(struct tracer){ 0 }, LOG_ERR, NULL, NULL, "to nobody");
         ASSERT_EQ(c.n, 1);
         assert_caught(path, "");
 }
