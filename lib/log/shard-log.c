@@ -576,6 +576,7 @@ static void on_group_done(struct io_job *job, int r) {
         l->stats.n_group_entries += g->n_entries;
         l->stats.bytes_since_open += group_padded_bytes(g->size);
         l->stats.last_sync_usec = usec_sub(now, w->begun_usec);
+        histogram_add(&l->stats.sync_usec, l->stats.last_sync_usec);
 
         r = index_group(l, g);
         l->writing = NULL;

@@ -22,6 +22,7 @@
  *      gives -EIO.
  */
 
+#include "base/histogram.h"
 #include "base/macro.h"
 #include "base/trace.h"
 #include "io/io.h"
@@ -158,6 +159,7 @@ struct shard_log_stats {
         uint64_t n_group_entries;
         uint64_t bytes_since_open; /* of group writes, padding included */
         usec_t last_sync_usec;
+        struct histogram sync_usec; /* of each group write: from its start until it is synced */
         size_t pending_bytes;
         /* Appends that do not fit what is zeroed already are refused with -ENOSPC. */
         bool is_short_of_space;
