@@ -12,7 +12,7 @@
  */
 
 #include "base/map.h"
-#include "drmqd/core/state.h"
+#include "state/state.h"
 
 struct head {
         const struct state *state; /* borrows */

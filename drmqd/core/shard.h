@@ -20,11 +20,11 @@
 #include "base/list.h"
 #include "base/trace.h"
 #include "drmqd/core/head.h"
-#include "drmqd/core/state.h"
 #include "io/io.h"
 #include "log/reader.h"
 #include "log/shard-log.h"
 #include "raft/raft.h"
+#include "state/state.h"
 
 struct shard;
 

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Checkpoints of a shard's state machine: "the state at this very index", as bytes that drmqd/core
+ * Checkpoints of a shard's state machine: "the state at this very index", as bytes that lib/state
  * makes and reads. The format is in log/format.h, "Checkpoint".
  *
  * One is written whole under a temporary name, synced, renamed in, the folder synced: so a name

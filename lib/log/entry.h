@@ -3,7 +3,7 @@
 
 /*
  * One entry of the log in memory: what Raft orders. A produce entry carries slices, each the batch
- * of one partition; other kinds carry a body that only drmqd/core understands.
+ * of one partition; other kinds carry a body that only lib/state understands.
  */
 
 #include "base/macro.h"

@@ -128,7 +128,7 @@
  *    40    8  its append time
  *    48    8  length of the body
  *    56    8  zero
- *    64    …  the body (drmqd/core/state.h, as are the bodies of entries)
+ *    64    …  the body (state/state.h, as are the bodies of entries)
  */
 
 #include "base/bytes.h"

@@ -3,7 +3,7 @@
 /* The state machine of a shard: what entries mean, the rules of producers, and that its bytes say
  * all of it. */
 
-#include "drmqd/core/state.h"
+#include "state/state.h"
 
 #include "base/random.h"
 #include "tests/lib/broker-fixture.h"

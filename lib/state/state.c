@@ -9,7 +9,7 @@
  *  I4  producers_by_age is in the order of last_append_ms; what is older than PRODUCER_AGE_MS_MAX,
  *      or past n_producers_max, is gone after each entry.
  */
-#include "drmqd/core/state.h"
+#include "state/state.h"
 
 #include "base/alloc.h"
 #include "base/bug.h"
