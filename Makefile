@@ -108,7 +108,8 @@ help:
 	@echo 'make check-crash          kill -9, power cuts, full disks, against the real daemon'
 	@echo 'make check-valgrind       the unit tests under valgrind'
 	@echo 'make soak                 the simulator on further seeds, for SOAK=$(SOAK) from SOAK_FIRST=$(SOAK_FIRST) on'
-	@echo 'make fuzz                 each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS), with clang'
+	@echo 'make fuzz                 each fuzz target (FUZZ_TARGETS=) for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_RUNS= executions,'
+	@echo '                          with clang; FUZZ_SANITIZE=none is for volume'
 	@echo 'make COVERAGE=1 coverage  all tests, then what they reach of each file'
 	@echo 'make lint, make format    rules of the house; formatting applied'
 	@echo 'make bench                what tests/bench holds, to build/bench'
@@ -248,26 +249,31 @@ coverage: check
 	$(quiet)find $(B)/obj/lib $(B)/obj/drmq* -name '*.gcda' -exec gcov -n -r -s '$(CURDIR)' {} + 2>/dev/null | \
 	  awk -F "[':% ]+" '/^File/ { f = $$2 } /^Lines executed/ && f ~ /[.]c$$/ { printf "%7s%% %s\n", $$3, f; f = "" }' | sort -n
 
-# ---- Fuzzing: objects of their own, by clang ----
+# ---- Fuzzing: objects of their own, by clang, with the planted bugs to switch on ----
+# FUZZ_SANITIZE=none is for volume: four to ten times as many executions, and what only the address sanitizer sees goes
+# unseen. FUZZ_RUNS counts executions of each target instead of seconds.
 
-F := build/fuzz
-fuzz_flags := -fsanitize=address -fno-omit-frame-pointer
-fuzz_obj := $(patsubst $(B)/obj/%,$(F)/obj/%,$(lib_obj) $(core_obj) $(test_obj))
+FUZZ_SANITIZE ?= address
+FUZZ_TARGETS ?= $(fuzz_names)
+F := build/fuzz$(if $(filter none,$(FUZZ_SANITIZE)),/fast)
+fuzz_flags := -DDRMQ_PLANTED_BUGS -fno-omit-frame-pointer $(if $(filter none,$(FUZZ_SANITIZE)),,-fsanitize=$(FUZZ_SANITIZE))
+fuzz_coverage := $(if $(filter none,$(FUZZ_SANITIZE)),-fsanitize-coverage=inline-8bit-counters$(comma)pc-table,-fsanitize=fuzzer-no-link)
+fuzz_obj := $(patsubst $(B)/obj/%,$(F)/obj/%,$(lib_obj) $(core_obj) $(test_obj)) $(F)/obj/tests/fuzz/plant.o
 
 $(F)/obj/gen/%.o: $(B)/gen/%.c $(B)/packages.mk
 	@mkdir -p $(@D)
-	$(call say,CLANG)$(CLANG) $(our_cppflags) $(our_cflags) $(fuzz_flags) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+	$(call say,CLANG)$(CLANG) $(our_cppflags) $(our_cflags) $(fuzz_flags) $(fuzz_coverage) -MMD -MP -c -o $@ $<
 $(F)/obj/%.o: %.c $(B)/packages.mk | $(proto_header)
 	@mkdir -p $(@D)
-	$(call say,CLANG)$(CLANG) $(our_cppflags) $(our_cflags) $(fuzz_flags) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+	$(call say,CLANG)$(CLANG) $(our_cppflags) $(our_cflags) $(fuzz_flags) $(fuzz_coverage) -MMD -MP -c -o $@ $<
 $(F)/libdrmq-fuzz.a: $(fuzz_obj)
 	$(call say,AR)rm -f $@ && ar rcs $@ $^
-$(F)/fuzz-%: $(F)/obj/tests/fuzz/fuzz-%.o $(F)/libdrmq-fuzz.a
+$(F)/fuzz-%: $(F)/obj/tests/fuzz/fuzz-%.o $(F)/obj/tests/fuzz/plant.o $(F)/libdrmq-fuzz.a
 	$(call say,LINK)$(CLANG) $(our_ldflags) $(fuzz_flags) -fsanitize=fuzzer -o $@ $^ $(libs)
 
 .PHONY: fuzz
-fuzz: deps-more $(addprefix $(F)/fuzz-,$(fuzz_names))
-	$(call run_tests,$(addprefix $(F)/fuzz-,$(fuzz_names)),FUZZ_SECONDS='$(FUZZ_SECONDS)')
+fuzz: deps-more $(addprefix $(F)/fuzz-,$(FUZZ_TARGETS))
+	$(call run_tests,$(addprefix $(F)/fuzz-,$(FUZZ_TARGETS)) $(if $(FUZZ_RUNS),,tests/fuzz/planted.sh),FUZZ_FOLDER='$(F)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_RUNS='$(FUZZ_RUNS)')
 
 # ---- Lint: each script of tests/lint holds one rule of the house ----
 

@@ -5,7 +5,7 @@
  * Bugs planted on purpose, so that we know the alarm works. Each stands in its natural place as
  * BUG(NAME): it removes one call or changes one condition. In a release BUG() is the constant false
  * and nothing of it is left; only objects built with -DDRMQ_PLANTED_BUGS (build/planted/: the
- * simulator and a daemon for the crash tests) can switch one on, by name, with bug_plant(), one at
+ * simulator and a daemon for the crash tests; the fuzz targets) can switch one on, by name, with bug_plant(), one at
  * a time.
  */
 
@@ -17,7 +17,8 @@
         X(SKIP_ZEROING, "skip-zeroing")         /* nothing is zeroed behind a cut */               \
         X(TRUST_LENGTH, "trust-length")         /* a group's length is used before its checksum */ \
         X(ONE_HARDSTATE, "one-hardstate")       /* the second copy is not written */               \
-        X(FORGET_PRODUCERS, "forget-producers") /* a checkpoint leaves producers out */
+        X(FORGET_PRODUCERS, "forget-producers") /* a checkpoint leaves producers out */            \
+        X(FRAME_LENGTHS, "frame-lengths")       /* a frame's lengths are not held against its own */
 
 enum bug {
         BUG_NONE,

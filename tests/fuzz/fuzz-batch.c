@@ -106,7 +106,8 @@ static void read_batch(const struct batch_view *v) {
                 return;
         assert(n == v->n_records);
 
-        seal.codec = (enum codec)(n % _CODEC_MAX);
+        /* Compressing is slow beside all the rest: one batch in 64. */
+        seal.codec = v->crc % 64 == 0 ? (enum codec)(n % _CODEC_MAX) : CODEC_NONE;
         r = builder_seal(&b, &seal, &batch);
         assert(r == 0);
         r = batch_view_init(batch.data, batch.size, &built);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # run-test.sh TEST — what prove starts for each test: a bats suite, a script, a program, the replay of a fuzz corpus, or a
-# fuzzer for $FUZZ_SECONDS. All of them print TAP. $DRMQ_TEST_WRAPPER (valgrind) goes before programs.
+# fuzzer for $FUZZ_SECONDS or $FUZZ_RUNS. All of them print TAP. $DRMQ_TEST_WRAPPER (valgrind) goes before programs.
 set -euo pipefail
 
 test=$1
@@ -24,7 +24,9 @@ fuzz-*)
         found=build/fuzz/found/${name#fuzz-}
         mkdir -p "$found" "$found.crash"
         echo 1..1
-        if "$test" -max_total_time="${FUZZ_SECONDS:-10}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        length=(-max_total_time="${FUZZ_SECONDS:-10}")
+        [ -z "${FUZZ_RUNS:-}" ] || length=(-runs="$FUZZ_RUNS")
+        if "$test" "${length[@]}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
                 -artifact_prefix="$found.crash/" "$found" "tests/fuzz/corpus/${name#fuzz-}" >"$found.log" 2>&1; then
                 echo "ok 1 - $name $(sed -n 's/^stat::number_of_executed_units: */runs=/p' "$found.log")"
         else
