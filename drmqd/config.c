@@ -50,6 +50,10 @@ const struct config_key config_keys[] = {
         { "limits.idle", CONFIG_DURATION, MEMBER(broker.idle_usec),
           100 * USEC_PER_MSEC, USEC_PER_DAY, "30s", false,
           "how long a connection may take for what it has begun", {} },
+
+        { "metrics.partitions", CONFIG_COUNT, MEMBER(broker.metrics_partitions),
+          0, METRICS_PARTITIONS_MAX, "1000", false,
+          "partitions that have metrics of their own", {} },
 };
 /* clang-format on */
 const size_t config_n_keys = ELEMENTSOF(config_keys);

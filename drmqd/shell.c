@@ -16,6 +16,7 @@
 #include "base/fs.h"
 #include "base/logging.h"
 #include "base/messages.h"
+#include "drmqd/usage.h"
 #include "loop/io-loop.h"
 #include "loop/journal.h"
 #include "loop/listen.h"
@@ -120,10 +121,16 @@ static void on_broker_fatal(void *userdata, int error, const char *what) {
         (void) sd_event_exit(s->event, error == -ENOMEM ? EX_OSERR : EX_IOERR);
 }
 
+static void on_broker_usage(void *userdata, struct broker_usage *ret) {
+        (void) userdata;
+        usage_read(ret);
+}
+
 static const struct broker_events broker_events = {
         .on_ready = on_broker_ready,
         .on_stopped = on_broker_stopped,
         .on_fatal = on_broker_fatal,
+        .on_usage = on_broker_usage,
 };
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {

@@ -35,6 +35,7 @@ void broker_config_init(struct broker_config *c) {
                 .fetch_budget_bytes = FETCH_BUDGET_BYTES_DEFAULT,
                 .connections_max = CONNECTIONS_MAX_DEFAULT,
                 .idle_usec = IDLE_USEC_DEFAULT,
+                .metrics_partitions = METRICS_PARTITIONS_DEFAULT,
         };
 }
 
@@ -261,10 +262,12 @@ int broker_accept(struct broker *b, struct io_stream *s) {
             : b->n_conns >= b->connections_max ? -EMFILE
                                                : conn_new(b, s, &c);
         if (r < 0) {
+                b->metrics.n_refused++;
                 io_stream_close(s);
                 return r;
         }
 
+        b->metrics.n_accepted++;
         broker_settle(b);
         return 0;
 }
@@ -362,6 +365,7 @@ int broker_new(struct io *io,
         list_init(&b->waiting_fetches);
         list_init(&b->all_queries);
         list_init(&b->topic_changes);
+        metrics_init(&b->metrics, (uint32_t) config->metrics_partitions);
         budget_init(&b->requests, config->request_budget_bytes, config->request_budget_bytes / 2);
         budget_init(&b->fetches, config->fetch_budget_bytes, config->fetch_budget_bytes / 2);
         budget_init(&b->answers, config->request_budget_bytes, config->request_budget_bytes);
@@ -405,6 +409,7 @@ struct broker *broker_free(struct broker *b) {
         for (size_t i = 0; i < N_SHARDS; i++)
                 b->shards[i] = shard_free(b->shards[i]);
         b->datadir = datadir_free(b->datadir);
+        metrics_done(&b->metrics);
         mem_free(b->node_name);
         mem_free(b->advertise);
         mem_free(b->version);

@@ -24,6 +24,9 @@ struct broker;
 #define CHECKPOINT_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define CONNECTIONS_MAX_DEFAULT 10000u
 #define IDLE_USEC_DEFAULT (30 * USEC_PER_SEC)
+#define METRICS_PARTITIONS_DEFAULT 1000u
+/* A report of so many is one step of the event loop, and one frame. */
+#define METRICS_PARTITIONS_MAX 5000u
 
 struct broker_config {
         const char *data_dir;
@@ -44,11 +47,20 @@ struct broker_config {
         uint64_t connections_max;
         /* half a frame, no greeting, or answers not taken for so long end a connection */
         usec_t idle_usec;
+        uint64_t metrics_partitions; /* so many partitions have series of their own */
         const struct tracer *tracer; /* borrows until broker_free(); may be NULL */
 };
 
 /* The defaults, but for data_dir. */
 void broker_config_init(struct broker_config *c);
+
+/* What only the process can know of itself. */
+struct broker_usage {
+        uint64_t resident_bytes;
+        usec_t cpu_usec; /* user and system */
+        uint64_t n_files; /* descriptors in use */
+        uint64_t n_files_max;
+};
 
 struct broker_events {
         void (*on_ready)(void *userdata);
@@ -56,6 +68,8 @@ struct broker_events {
         /* The disk lied, or memory for what must not fail is gone: the process must stop. @error:
          * negative errno. */
         void (*on_fatal)(void *userdata, int error, const char *what);
+        /* For metrics: fills @ret in as far as it can; what it leaves is 0. NULL: nobody knows. */
+        void (*on_usage)(void *userdata, struct broker_usage *ret);
 };
 
 /**

@@ -10,6 +10,7 @@
  *  I4  Answers that wait to be sent are charged. Past that budget no large answer is given to what
  *      can be asked again, and no request is taken from where answers wait already: who reads what
  *      he is told is served, however many do not.
+ *  I5  A connection that speaks HTTP is answered once, and reads nothing but its end behind that.
  */
 #include "drmqd/core/conn.h"
 
@@ -18,12 +19,23 @@
 
 #include "base/alloc.h"
 #include "drmqd/core/core.h"
+#include "drmqd/core/http.h"
 
 #define RECEIVE_CHUNK_BYTES (UINT32_C(64) << 10)
 /* One connection reads so much before others have their turn. */
 #define RECEIVE_TURN_BYTES (UINT32_C(1) << 20)
 #define IOVECS_MAX 64u
 #define SMALL_ANSWER_BYTES (UINT32_C(64) << 10)
+/* What an HTTP client may still send behind its request, and how long, until it hears its answer
+ * and ends. */
+#define HTTP_REST_BYTES_MAX (UINT32_C(1) << 20)
+#define HTTP_REST_USEC (2 * USEC_PER_SEC)
+
+static void conn_close(struct conn *c, enum conn_end why) {
+        if (!c->is_closing)
+                c->end = why;
+        c->is_closing = true;
+}
 
 /* Requests */
 
@@ -55,7 +67,8 @@ void request_drop(struct request *r) {
 /* Nothing was done for it that an answer has to tell of. */
 static bool request_only_asks(const struct request *r) {
         return r->type == FRAME_METADATA || r->type == FRAME_OFFSETS ||
-               r->type == FRAME_POSITION_FETCH || r->type == FRAME_PARTITION;
+               r->type == FRAME_POSITION_FETCH || r->type == FRAME_PARTITION ||
+               r->type == FRAME_METRICS;
 }
 
 /* I4. Return: 0; -ENOBUFS too many answers wait. */
@@ -122,7 +135,7 @@ void request_answer(struct request *r,
                 }
                 if (k < 0)
                         /* no memory for an answer: the client asks again */
-                        r->conn->is_closing = true;
+                        conn_close(r->conn, CONN_END_MEMORY);
         }
         request_free(r);
 }
@@ -140,9 +153,10 @@ void request_fail(struct request *r, enum drmq_error code, const char *format, .
         va_end(ap);
 
         error_init(&error, r->broker, code, text);
+        metrics_count_error(&r->broker->metrics, code);
         answer.error = &error;
         if (r->conn && request_send(r, FRAME_ERROR, &answer, NULL, 0, NULL, 0) < 0)
-                r->conn->is_closing = true;
+                conn_close(r->conn, CONN_END_MEMORY);
         request_free(r);
 }
 
@@ -159,16 +173,21 @@ static void conn_dispatch(struct request *r) {
                 [FRAME_POSITION_FETCH] = handle_position_fetch,
                 [FRAME_PARTITION] = handle_partition,
                 [FRAME_STATUS] = handle_status,
+                [FRAME_METRICS] = handle_metrics,
         };
 
-        if (r->type >= _FRAME_TYPE_MAX || !handlers[r->type]) {
+        bool is_known = r->type < _FRAME_TYPE_MAX && handlers[r->type];
+
+        r->broker->metrics.n_requests[is_known ? r->type : 0]++;
+        if (!is_known) {
                 request_fail(r,
                              DRMQ_ERROR_UNKNOWN_TYPE,
                              "This node does not know requests of type %u",
                              r->type);
                 return;
         }
-        if (r->broker->stage != BROKER_SERVING && r->type != FRAME_STATUS) {
+        if (r->broker->stage != BROKER_SERVING && r->type != FRAME_STATUS &&
+            r->type != FRAME_METRICS) {
                 request_fail(r, DRMQ_ERROR_STOPPING, "The node is stopping");
                 return;
         }
@@ -188,6 +207,7 @@ static int conn_request(struct conn *c, struct frame *f) {
         r->broker = c->broker;
         r->correlation = f->correlation;
         r->type = f->type;
+        r->begun_usec = io_now(c->broker->io);
         r->frame = *f;
         *f = (struct frame){};
 
@@ -225,11 +245,143 @@ static int conn_greet(struct conn *c) {
         return r < 0 ? r : 1;
 }
 
+/* HTTP (I5). What a connection says first tells whether it speaks it. */
+
+static bool conn_speaks_http(struct conn *c) {
+        const uint8_t *p;
+        size_t n;
+
+        if (c->http != HTTP_NONE)
+                return true;
+
+        p = frame_reader_peek(&c->in, &n);
+        if (c->is_greeted || n < HTTP_MAGIC_BYTES || !http_is_request(p))
+                return false;
+
+        c->http = HTTP_ASKING;
+        frame_reader_expect(&c->in, SIZE_MAX); /* nothing of it is a frame */
+        return true;
+}
+
+/* Puts an answer into the queue and charges it (I4). @text: takes what was written. Return: 0;
+ * -ENOBUFS too many answers wait; -ENOMEM. */
+static int conn_http_send(struct conn *c,
+                          const struct http_request *q,
+                          unsigned status,
+                          struct byte_writer *text) {
+        struct budget *answers = &c->broker->answers;
+        char head[HTTP_ANSWER_HEAD_BYTES_MAX];
+        size_t n_head, n_body = q->method == HTTP_HEAD ? 0 : text->size;
+
+        n_head = http_answer_head(head,
+                                  status,
+                                  status == 200 ? "text/plain; version=0.0.4; charset=utf-8"
+                                                : "text/plain; charset=utf-8",
+                                  text->size);
+        if (n_body > SMALL_ANSWER_BYTES) {
+                if (budget_charge(answers, n_head + n_body) < 0)
+                        return -ENOBUFS;
+        } else
+                budget_charge_forced(answers, n_head + n_body);
+        c->answered_bytes += n_head + n_body;
+        if (frame_queue_bytes(&c->out, head, n_head) < 0)
+                return -ENOMEM;
+        return n_body > 0 ? frame_queue_bytes(&c->out, text->data, n_body) : 0;
+}
+
+static int
+conn_http_fail(struct conn *c, const struct http_request *q, unsigned status, const char *why) {
+        struct byte_writer text;
+        int r;
+
+        byte_writer_init(&text, 0);
+        byte_writer_bytes(&text, why, strlen(why));
+        byte_writer_u8(&text, '\n');
+        r = byte_writer_result(&text);
+        if (r >= 0)
+                r = conn_http_send(c, q, status, &text);
+        byte_writer_done(&text);
+        return r;
+}
+
+static int conn_http_metrics(struct conn *c, const struct http_request *q) {
+        struct byte_writer text;
+        int r;
+
+        byte_writer_init(&text, FRAME_HEADER_BYTES_MAX);
+        r = broker_report(c->broker, &text);
+        if (r >= 0)
+                r = conn_http_send(c, q, 200, &text);
+        byte_writer_done(&text);
+        return r == -ENOBUFS ? conn_http_fail(c, q, 503, "too many answers wait to be read") : r;
+}
+
+static int conn_http_answer(struct conn *c, const struct http_request *q) {
+        char why[256];
+
+        c->broker->metrics.n_http_requests++;
+        if (q->status != 0)
+                return conn_http_fail(c, q, q->status, http_reason(q->status));
+        if (http_path_is(q, "/metrics"))
+                return conn_http_metrics(c, q);
+        if (http_path_is(q, "/health")) {
+                bool is_well = broker_health(c->broker, why, sizeof(why));
+
+                return conn_http_fail(c, q, is_well ? 200 : 503, why);
+        }
+        return conn_http_fail(c, q, 404, "there are /metrics and /health");
+}
+
+/* Return: as conn_next(). */
+static int conn_http_next(struct conn *c) {
+        struct http_request q;
+        const uint8_t *p;
+        size_t n;
+        int r;
+
+        p = frame_reader_peek(&c->in, &n);
+        if (c->http == HTTP_ASKING) {
+                r = http_parse(p, n, &q);
+                if (r <= 0)
+                        return r;
+                c->http = HTTP_ANSWERED;
+                io_timer_cancel(c->broker->io, &c->idle);
+                r = conn_http_answer(c, &q);
+                if (r < 0)
+                        return r;
+        }
+
+        c->n_rest += n;
+        frame_reader_skip(&c->in, n);
+        return c->n_rest > HTTP_HEAD_BYTES_MAX + HTTP_REST_BYTES_MAX ? -EMSGSIZE : 0;
+}
+
+/* Once the answer is out, the client is told that no more comes; who would be cut off with bytes of
+ * his unread might lose it (RFC 9112 9.6). He ends the connection then, or time does. */
+static void conn_http_settle(struct conn *c) {
+        if (c->http != HTTP_ANSWERED || c->out.n_bytes > 0 || c->is_closing)
+                return;
+
+        if (c->has_ended) {
+                conn_close(c, CONN_END_HTTP);
+                return;
+        }
+        c->http = HTTP_FINISHED;
+        io_stream_finish(c->stream);
+        if (io_timer_set(
+                    c->broker->io,
+                    &c->idle,
+                    usec_add(io_now(c->broker->io), MIN(HTTP_REST_USEC, c->broker->idle_usec))) < 0)
+                conn_close(c, CONN_END_HTTP);
+}
+
 /* Return: 1 a request was taken; 0 nothing whole is there; negative: the connection ends. */
 static int conn_next(struct conn *c) {
         struct frame f = {};
         int r;
 
+        if (conn_speaks_http(c))
+                return conn_http_next(c);
         if (!c->is_greeted)
                 return conn_greet(c);
 
@@ -247,7 +399,7 @@ static int conn_next(struct conn *c) {
 }
 
 static bool conn_may_take(const struct conn *c) {
-        return !c->is_closing && c->n_requests < REQUESTS_PER_CONNECTION_MAX &&
+        return !c->is_closing && !c->has_ended && c->n_requests < REQUESTS_PER_CONNECTION_MAX &&
                c->out.n_bytes < CONNECTION_OUT_BYTES &&
                (c->out.n_bytes == 0 || !budget_is_full(&c->broker->answers)); /* I4 */
 }
@@ -284,18 +436,22 @@ static void conn_take(struct conn *c) {
                 int r = conn_next(c);
 
                 if (r < 0)
-                        c->is_closing = true;
+                        conn_close(c,
+                                   r == -ENOMEM           ? CONN_END_MEMORY
+                                   : c->http != HTTP_NONE ? CONN_END_HTTP
+                                                          : CONN_END_PROTOCOL);
                 if (r <= 0)
                         return;
         }
 }
 
-/* Something has arrived: the rest is due within the idle time. */
+/* Something has arrived: the rest is due within the idle time. A greeting and an HTTP request are
+ * short: they are due as a whole. */
 static void conn_watch_progress(struct conn *c) {
         if (io_timer_set(c->broker->io,
                          &c->idle,
                          usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
-                c->is_closing = true;
+                conn_close(c, CONN_END_MEMORY);
 }
 
 /* Nothing is due where nothing has begun. An idle connection holds no memory either. */
@@ -310,7 +466,7 @@ static void conn_on_idle(struct io_timer *t, void *userdata) {
 
         (void) t;
         if (c->wanted & IO_STREAM_READABLE)
-                c->is_closing = true;
+                conn_close(c, c->http == HTTP_FINISHED ? CONN_END_HTTP : CONN_END_IDLE);
         else
                 conn_watch_progress(c); /* it waits for us */
         conn_touch(c);
@@ -326,15 +482,19 @@ static void conn_read(struct conn *c) {
                 ssize_t n;
 
                 if (frame_reader_space(&c->in, &p, &n_space) < 0) {
-                        c->is_closing = true;
+                        conn_close(c, CONN_END_MEMORY);
                         return;
                 }
                 n = io_stream_read(c->stream, p, n_space);
                 if (n == -EAGAIN)
                         break;
+                if (n == 0 && c->http == HTTP_ANSWERED) {
+                        c->has_ended = true; /* its answer is still on the way */
+                        return;
+                }
                 if (n <= 0) {
                         /* the end, or an error: what is unanswered goes on without it */
-                        c->is_closing = true;
+                        conn_close(c, c->http == HTTP_FINISHED ? CONN_END_HTTP : CONN_END_PEER);
                         return;
                 }
 
@@ -345,7 +505,7 @@ static void conn_read(struct conn *c) {
                         break;
         }
 
-        if (n_read > 0 && !c->is_closing)
+        if (n_read > 0 && !c->is_closing && c->is_greeted)
                 conn_watch_progress(c);
 }
 
@@ -353,7 +513,7 @@ static void conn_on_unread(struct io_timer *t, void *userdata) {
         struct conn *c = userdata;
 
         (void) t;
-        c->is_closing = true;
+        conn_close(c, CONN_END_UNREAD);
         conn_touch(c);
         broker_settle(c->broker);
 }
@@ -363,7 +523,7 @@ static void conn_watch_taking(struct conn *c) {
         if (io_timer_set(c->broker->io,
                          &c->unread,
                          usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
-                c->is_closing = true;
+                conn_close(c, CONN_END_MEMORY);
 }
 
 static void conn_write(struct conn *c) {
@@ -382,7 +542,7 @@ static void conn_write(struct conn *c) {
                         return;
                 }
                 if (n <= 0) {
-                        c->is_closing = true;
+                        conn_close(c, CONN_END_PEER);
                         return;
                 }
                 frame_queue_consume(&c->out, (size_t) n);
@@ -434,6 +594,7 @@ void conn_settle(struct conn *c) {
                         conn_write(c);
                 if (!could_take && conn_may_take(c))
                         conn_touch(c); /* it was the answers that were in the way */
+                conn_http_settle(c);
         }
         if (c->is_closing) {
                 if (!c->is_blocked)
@@ -497,6 +658,7 @@ struct conn *conn_free(struct conn *c) {
                         r->on_gone(r);
         }
         fetch_conn_done(c);
+        b->metrics.n_ended[c->is_closing ? c->end : CONN_END_STOP]++;
 
         io_timer_cancel(b->io, &c->idle);
         io_timer_cancel(b->io, &c->unread);

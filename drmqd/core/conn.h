@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "drmqd/core/metrics.h"
 #include "io/io.h"
 #include "proto/error.h"
 #include "proto/frame.h"
@@ -34,9 +35,17 @@ struct request {
         uint16_t type;
         struct frame frame;
         size_t charged_bytes;
+        usec_t begun_usec; /* when it was whole: for metrics */
         /* Called when the client is gone, for what waits long; may answer the request. */
         void (*on_gone)(struct request *r);
         void *userdata;
+};
+
+enum http_stage {
+        HTTP_NONE,     /* frames, or nobody knows yet */
+        HTTP_ASKING,   /* the head of a request is arriving */
+        HTTP_ANSWERED, /* the answer is on its way; what else arrives is dropped */
+        HTTP_FINISHED, /* it is out: the client's end is awaited */
 };
 
 struct conn {
@@ -57,11 +66,15 @@ struct conn {
         size_t fetched_bytes;  /* of the fetch budget, in out */
         size_t answered_bytes; /* of the answer budget, in out */
         unsigned wanted;       /* stream events */
+        enum http_stage http;
+        size_t n_rest;  /* of what an HTTP client sent, with its request */
+        bool has_ended; /* an HTTP client sends no more; its answer is not out yet */
         bool is_greeted;
-        bool is_closing;  /* freed once nothing of this connection is on the call stack */
-        bool is_blocked;  /* the socket takes no more for now */
-        bool has_unread;  /* answers wait for it: the timer runs */
-        struct map hints; /* where this client's fetches ended, by partition (fetch.c) */
+        enum conn_end end; /* why, where is_closing */
+        bool is_closing;   /* freed once nothing of this connection is on the call stack */
+        bool is_blocked;   /* the socket takes no more for now */
+        bool has_unread;   /* answers wait for it: the timer runs */
+        struct map hints;  /* where this client's fetches ended, by partition (fetch.c) */
         struct list hints_by_age;
 };
 

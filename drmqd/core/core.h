@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "drmqd/core/broker.h"
 #include "drmqd/core/conn.h"
+#include "drmqd/core/metrics.h"
 #include "drmqd/core/shard.h"
 #include "log/datadir.h"
 #include "proto/drmq.pb-c.h"
@@ -67,6 +68,8 @@ struct broker {
         struct list all_fetches; /* fetch.c */
         struct list waiting_fetches; /* for the fetch budget, oldest first */
         struct list all_queries;     /* offsets.c */
+
+        struct metrics metrics;
 
         /* requests that change topics, one after the other (topics.c) */
         struct list topic_changes;
@@ -123,6 +126,14 @@ void topics_free_all(struct broker *b);
 /* positions.c */
 void handle_position_commit(struct request *r);
 void handle_position_fetch(struct request *r);
+
+/* report.c */
+void handle_metrics(struct request *r);
+/* All metrics as text. Return: 0; -ENOMEM; -EMSGSIZE over the writer's limit. */
+int broker_report(struct broker *b, struct byte_writer *w);
+/* Whether clients are served in full, and one line of why not, or "ok" with what an operator should
+ * look at. */
+bool broker_health(const struct broker *b, char *dest, size_t n_dest);
 
 /* status.c */
 void handle_status(struct request *r);

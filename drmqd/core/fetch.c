@@ -52,7 +52,8 @@ struct fetch {
         struct broker *broker;
         enum fetch_stage stage;
         struct io_timer timeout;
-        bool is_due; /* answer with what there is, even nothing */
+        usec_t begun_usec; /* since when there is something to do for it: for metrics */
+        bool is_due;       /* answer with what there is, even nothing */
         struct io_job job;
         size_t max_bytes;
         size_t n_bytes;
@@ -197,11 +198,30 @@ static void fetch_fill_header(const struct fetch *f,
                                    item->error,
                                    (char *) drmq_error_text(item->error));
                         p->error = errors + n;
+                        metrics_count_error(&f->broker->metrics, item->error);
                 }
                 pointers[n++] = p;
         }
 
         *ret_n = n;
+}
+
+/* What is sent, by the headers of its batches. */
+static void fetch_count(const struct fetch *f, const struct fetch_item *item) {
+        struct traffic t = {};
+        const struct log_read_slice *slices;
+        size_t n_slices;
+
+        slices = log_read_slices(item->read, &n_slices);
+        for (size_t k = 0; k < n_slices; k++) {
+                struct batch_view v;
+
+                if (batch_view_init(slices[k].batch.data, slices[k].batch.size, &v) < 0)
+                        continue; /* it was verified when it was read */
+                t.n_consumed += (uint64_t) v.n_records;
+                t.consumed_bytes += slices[k].batch.size;
+        }
+        metrics_add(&f->broker->metrics, item->partition_id, &t);
 }
 
 static size_t
@@ -214,6 +234,7 @@ fetch_fill_slices(const struct fetch *f, struct fetch_slice *rows, struct slice 
 
                 if (!f->items[i].read)
                         continue;
+                fetch_count(f, f->items + i);
                 slices = log_read_slices(f->items[i].read, &n_slices);
                 for (size_t k = 0; k < n_slices; k++, n++) {
                         body[n] = slices[k].batch;
@@ -267,6 +288,8 @@ static void fetch_answer(struct fetch *f) {
         budget_release(&f->broker->fetches, f->charged_bytes - f->n_bytes);
         c->fetched_bytes += f->n_bytes; /* until it is sent */
         f->charged_bytes = 0;
+        histogram_add(&f->broker->metrics.fetch_usec,
+                      usec_sub(io_now(f->broker->io), f->begun_usec));
         request_answer(r, &answer, rows, n * sizeof(rows[0]), body, n);
         fetch_free(f);
 }
@@ -438,6 +461,8 @@ static void fetch_try(struct fetch *f) {
         for (size_t i = 0; i < f->n_items; i++)
                 shard_watch_cancel(s, &f->items[i].watch);
         list_remove(&f->queue);
+        if (f->stage == FETCH_PARKED)
+                f->begun_usec = io_now(f->broker->io); /* that it waited was its wish */
         if (f->is_poll) {
                 f->is_poll = false;
                 budget_release(&f->broker->polls, f->memory_bytes);
@@ -529,6 +554,7 @@ void handle_fetch(struct request *r) {
 
         f->request = r;
         f->broker = r->broker;
+        f->begun_usec = r->begun_usec;
         f->max_bytes = q->max_bytes == 0 ? FETCH_BYTES_MAX : MIN(q->max_bytes, FETCH_BYTES_MAX);
         f->n_items = n;
         f->memory_bytes = sizeof(struct fetch) + n * sizeof(struct fetch_item);

@@ -50,6 +50,7 @@ static void query_refuse(struct query *q, enum drmq_error code) {
         Drmq__Proto__Error *e = q->errors + q->at;
 
         error_init(e, q->broker, code, (char *) drmq_error_text(code));
+        metrics_count_error(&q->broker->metrics, code);
         q->answers[q->at].error = e;
 }
 

@@ -145,8 +145,10 @@ void handle_position_fetch(struct request *r) {
                 if (s)
                         positions[i].is_set = state_position(
                                 s->state, q->group, q->partition_id[i], &positions[i].offset);
-                else
+                else {
                         positions[i].error = &unknown;
+                        metrics_count_error(&r->broker->metrics, DRMQ_ERROR_UNKNOWN_PARTITION);
+                }
                 pointers[i] = positions + i;
         }
         answer.position = pointers;

@@ -19,9 +19,34 @@ struct produce {
         struct produce_result results[];
 };
 
+/* What has come of each batch: what is committed counts for its partition. */
+static void produce_count(const struct produce *p) {
+        struct metrics *m = &p->request->broker->metrics;
+        const struct produce_slice *rows = (const void *) p->request->frame.table.data;
+        const uint8_t *batch = p->request->frame.body.data;
+
+        for (unsigned i = 0; i < p->n_results; i++) {
+                uint32_t code = le32_get(p->results[i].error),
+                         n_bytes = le32_get(rows[i].batch_bytes);
+                struct batch_view v;
+
+                if (code == DRMQ_ERROR_NONE && batch_view_init(batch, n_bytes, &v) == 0)
+                        metrics_add(m,
+                                    le64_get(p->results[i].partition_id),
+                                    &(struct traffic){ .n_produced = (uint64_t) v.n_records,
+                                                       .produced_bytes = n_bytes });
+                m->n_duplicates += code == DRMQ_ERROR_DUPLICATE;
+                metrics_count_error(m, (enum drmq_error) code);
+                batch += n_bytes;
+        }
+        histogram_add(&m->produce_usec,
+                      usec_sub(io_now(p->request->broker->io), p->request->begun_usec));
+}
+
 static void produce_answer(struct produce *p) {
         Drmq__Proto__ProduceResponse answer = DRMQ__PROTO__PRODUCE_RESPONSE__INIT;
 
+        produce_count(p);
         if (p->is_silent)
                 request_drop(p->request);
         else

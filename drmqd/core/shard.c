@@ -22,6 +22,7 @@ struct checkpoint_job {
         uint64_t index;
         char *dir;
         struct log_scan *scan;
+        usec_t begun_usec;
 };
 
 struct watch_point {
@@ -353,6 +354,7 @@ static void checkpoint_job_done(struct io_job *job, int r) {
 
         if (r >= 0) {
                 s->checkpoint_index = j->index;
+                histogram_add(&s->checkpoint_usec, usec_sub(io_now(s->io), j->begun_usec));
                 trace(s->tracer,
                       LOG_DEBUG,
                       NULL,
@@ -362,6 +364,7 @@ static void checkpoint_job_done(struct io_job *job, int r) {
                       j->index);
         } else {
                 s->checkpoint_index = MIN(s->checkpoint_index, j->base_index);
+                s->n_checkpoint_failures++;
                 trace(s->tracer,
                       LOG_WARNING,
                       DRMQ_MESSAGE_CHECKPOINT_FAILED,
@@ -403,6 +406,7 @@ static int shard_begin_checkpoint(struct shard *s, uint64_t index) {
         j->number = s->number;
         j->base_index = s->checkpoint_index;
         j->index = index;
+        j->begun_usec = io_now(s->io);
         j->job.run = checkpoint_job_run;
         j->job.done = checkpoint_job_done;
         s->checkpoint_job = TAKE_PTR(j);

@@ -112,6 +112,8 @@ struct shard {
         uint64_t marked_bytes; /* shard_log_stats.bytes_since_open at the last mark */
         bool mark_in_flight;
         struct checkpoint_job *checkpoint_job;
+        struct histogram checkpoint_usec; /* of those that were written */
+        uint64_t n_checkpoint_failures;
 };
 
 /* Recovers the shard in config->dir. Blocks: start-up only. As shard_log_open(); -EBADMSG also for

@@ -103,8 +103,10 @@ void handle_partition(struct request *r) {
 
                 drmq__proto__partition_status__init(a);
                 a->partition_id = q->partition_id[i];
-                if (!s)
+                if (!s) {
                         a->error = &unknown;
+                        metrics_count_error(&r->broker->metrics, DRMQ_ERROR_UNKNOWN_PARTITION);
+                }
                 if (p) {
                         a->first_offset = p->first_offset;
                         a->next_offset = p->next_offset;

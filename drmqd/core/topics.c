@@ -106,7 +106,7 @@ static int metadata_init(struct metadata *m, size_t n_topics, size_t n_partition
 }
 
 static void
-metadata_add(struct metadata *m, const struct broker *b, const char *name, const struct topic *t) {
+metadata_add(struct metadata *m, struct broker *b, const char *name, const struct topic *t) {
         Drmq__Proto__Topic *answer = m->topics + m->n_topics;
         enum drmq_error code;
 
@@ -119,6 +119,7 @@ metadata_add(struct metadata *m, const struct broker *b, const char *name, const
                                                                          : DRMQ_ERROR_UNKNOWN_TOPIC;
                 answer->error = m->errors + m->n_errors++;
                 error_init(answer->error, b, code, (char *) drmq_error_text(code));
+                metrics_count_error(&b->metrics, code);
                 return;
         }
 
@@ -133,7 +134,7 @@ metadata_add(struct metadata *m, const struct broker *b, const char *name, const
 }
 
 static void metadata_answer(struct request *r, const Drmq__Proto__MetadataRequest *q) {
-        const struct broker *b = r->broker;
+        struct broker *b = r->broker;
         const struct state *state = b->shards[SHARD_METADATA]->state;
         const struct node_identity *id = datadir_identity(b->datadir);
         Drmq__Proto__MetadataResponse answer = DRMQ__PROTO__METADATA_RESPONSE__INIT;
@@ -329,6 +330,7 @@ static void fill_result(struct change *c,
         result->name = (char *) name;
         if (c->errors[i] != DRMQ_ERROR_NONE) {
                 error_init(e, c->broker, c->errors[i], (char *) drmq_error_text(c->errors[i]));
+                metrics_count_error(&c->broker->metrics, c->errors[i]);
                 result->error = e;
         }
 }
@@ -535,6 +537,8 @@ static void change_on_done(struct waiter *w, int error) {
 
         if (error >= 0) {
                 change_trace(c);
+                for (size_t i = 0; i < c->n_dropped; i++)
+                        metrics_forget(&b->metrics, c->dropped[i]);
                 (void) drop_partitions(b, c->dropped, c->n_dropped); /* or the next start */
         }
         change_answer(c, error);

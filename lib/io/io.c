@@ -186,6 +186,10 @@ void io_stream_want(struct io_stream *s, unsigned events) {
         s->io->ops->want(s, events);
 }
 
+void io_stream_finish(struct io_stream *s) {
+        s->io->ops->finish(s);
+}
+
 struct io_stream *io_stream_close(struct io_stream *s) {
         if (s)
                 s->io->ops->close_stream(s);

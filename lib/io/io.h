@@ -154,6 +154,7 @@ struct io_ops {
         ssize_t (*read)(struct io_stream *s, void *p, size_t n);
         ssize_t (*writev)(struct io_stream *s, const struct iovec *iov, size_t n_iov);
         void (*want)(struct io_stream *s, unsigned events);
+        void (*finish)(struct io_stream *s);
         void (*close_stream)(struct io_stream *s);
 };
 
@@ -229,6 +230,8 @@ ssize_t io_stream_read(struct io_stream *s, void *p, size_t n);
 ssize_t io_stream_writev(struct io_stream *s, const struct iovec *iov, size_t n_iov);
 /* Which events the handler is called for from now on. */
 void io_stream_want(struct io_stream *s, unsigned events);
+/* No more is written from here: the peer reads its end behind what was. Reading goes on. */
+void io_stream_finish(struct io_stream *s);
 /* Ends and frees; no call of the handler follows. Takes NULL, returns NULL. What the peer has not
  * read may be lost to it. */
 struct io_stream *io_stream_close(struct io_stream *s);

@@ -236,6 +236,7 @@ int io_loop_new(sd_event *event, const struct io_loop_config *config, struct io_
         l->base.ops.read = stream_read;
         l->base.ops.writev = stream_writev;
         l->base.ops.want = stream_want;
+        l->base.ops.finish = stream_finish;
         l->base.ops.close_stream = stream_close;
 
         r = make_sources(l);

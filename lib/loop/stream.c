@@ -564,6 +564,13 @@ void stream_want(struct io_stream *stream, unsigned events) {
                 register_events(s);
 }
 
+void stream_finish(struct io_stream *stream) {
+        struct stream *s = stream_of(stream);
+
+        if (s->state == STREAM_OPEN && s->error == 0)
+                (void) shutdown(s->fd, SHUT_WR); /* where the peer has gone, reading tells */
+}
+
 void stream_close(struct io_stream *stream) {
         struct stream *s = stream_of(stream);
 

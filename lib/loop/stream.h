@@ -39,6 +39,7 @@ int stream_connect(struct io *io,
 ssize_t stream_read(struct io_stream *stream, void *p, size_t n);
 ssize_t stream_writev(struct io_stream *stream, const struct iovec *iov, size_t n_iov);
 void stream_want(struct io_stream *stream, unsigned events);
+void stream_finish(struct io_stream *stream);
 void stream_close(struct io_stream *stream);
 /* Calls the handlers of connections that failed, as long as they want to hear of it. */
 void stream_tell_broken(struct io_loop *l);

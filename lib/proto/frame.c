@@ -185,9 +185,26 @@ int frame_reader_take(struct frame_reader *r, void *p, size_t n) {
                 return 0;
 
         memcpy(p, r->buf->data + r->begin, n);
+        frame_reader_skip(r, n);
+        return 1;
+}
+
+const uint8_t *frame_reader_peek(const struct frame_reader *r, size_t *ret_n) {
+        assert(r);
+        assert(ret_n);
+
+        *ret_n = r->end - r->begin;
+        return r->buf ? r->buf->data + r->begin : NULL;
+}
+
+void frame_reader_skip(struct frame_reader *r, size_t n) {
+        assert(r);
+        assert(n <= r->end - r->begin);
+
+        if (n == 0)
+                return;
         reader_advance(r, n);
         r->plain_bytes -= MIN(n, r->plain_bytes);
-        return 1;
 }
 
 int frame_reader_next(struct frame_reader *r, struct frame *ret) {

@@ -58,6 +58,7 @@ enum frame_type {
         FRAME_POSITION_FETCH = 9,
         FRAME_PARTITION = 10,
         FRAME_STATUS = 11,
+        FRAME_METRICS = 13,
         _FRAME_TYPE_MAX,
 };
 
@@ -110,6 +111,11 @@ void frame_reader_commit(struct frame_reader *r, size_t n);
 void frame_reader_expect(struct frame_reader *r, size_t n);
 /* Takes @n plain bytes from the front. Return: 1; 0 fewer are there. */
 int frame_reader_take(struct frame_reader *r, void *p, size_t n);
+/* The plain bytes that are there, all that have arrived and nobody took; borrows until the next
+ * call. */
+const uint8_t *frame_reader_peek(const struct frame_reader *r, size_t *ret_n);
+/* Drops @n of them from the front; @n is not more than there are. */
+void frame_reader_skip(struct frame_reader *r, size_t n);
 /* Return: 1 a frame (frame_done() it); 0 not whole yet; -EPROTO breaks the rules; -EMSGSIZE over
  * max_bytes; -EBADMSG its checksum is wrong; -ENOMEM. After an error the connection is closed. */
 int frame_reader_next(struct frame_reader *r, struct frame *ret);

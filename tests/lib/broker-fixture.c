@@ -40,10 +40,21 @@ static void on_fatal(void *userdata, int error, const char *what) {
         f->fatal = error;
 }
 
+static void on_usage(void *userdata, struct broker_usage *ret) {
+        (void) userdata;
+        *ret = (struct broker_usage){
+                .resident_bytes = 4096,
+                .cpu_usec = 1500000,
+                .n_files = 7,
+                .n_files_max = 1024,
+        };
+}
+
 static const struct broker_events events = {
         .on_ready = on_ready,
         .on_stopped = on_stopped,
         .on_fatal = on_fatal,
+        .on_usage = on_usage,
 };
 
 static void on_accept(void *userdata, struct io_stream *s) {

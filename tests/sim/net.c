@@ -67,6 +67,8 @@ struct sim_stream {
         usec_t latency_usec;
         usec_t end_usec; /* USEC_INFINITY: it stands */
         int end_error;
+        bool has_finished;  /* it writes no more */
+        bool peer_finished; /* the end is that of a peer who still reads */
 };
 
 static struct sim_stream *stream_of(struct io_stream *s) {
@@ -170,10 +172,28 @@ static void end_stream(struct sim_stream *s, int error, bool is_cut, usec_t dela
                 cut_chunks(s);
 
         last = list_last(&s->chunks, struct chunk, link);
-        s->end_usec = MAX(s->port->net->now_usec + latency(s) + delay_usec,
-                          last ? last->arrival_usec : 0); /* I3 */
-        s->end_error = error;
+        if (!s->peer_finished || is_cut) {
+                s->end_usec = MAX(s->port->net->now_usec + latency(s) + delay_usec,
+                                  last ? last->arrival_usec : 0); /* I3 */
+                s->end_error = error;
+        }
+        s->peer_finished = false;
         reschedule(s);
+}
+
+void sim_stream_finish(struct io_stream *stream) {
+        struct sim_stream *s = stream_of(stream), *peer = s->peer;
+        const struct chunk *last;
+
+        if (!peer || s->has_finished || s->port->is_dead)
+                return;
+
+        sim_trace(s->port->net->trace, "%s: finish stream %" PRIu64, s->port->name, s->number);
+        s->has_finished = peer->peer_finished = true;
+        last = list_last(&peer->chunks, struct chunk, link);
+        peer->end_usec = MAX(s->port->net->now_usec + latency(peer), last ? last->arrival_usec : 0);
+        peer->end_error = 0;
+        reschedule(peer);
 }
 
 void sim_stream_close(struct io_stream *stream) {
@@ -307,7 +327,9 @@ ssize_t sim_stream_writev(struct io_stream *stream, const struct iovec *iov, siz
                 return -ECANCELED;
         if (s->address)
                 return -EAGAIN;
-        if (s->end_usec <= net->now_usec)
+        if (s->has_finished)
+                return -EPIPE;
+        if (s->end_usec <= net->now_usec && !s->peer_finished)
                 return s->end_error ?: -EPIPE;
         if (!has_room(s))
                 return -EAGAIN;

@@ -95,4 +95,5 @@ int sim_port_connect(struct sim_port *p,
 ssize_t sim_stream_read(struct io_stream *s, void *p, size_t n);
 ssize_t sim_stream_writev(struct io_stream *s, const struct iovec *iov, size_t n_iov);
 void sim_stream_want(struct io_stream *s, unsigned events);
+void sim_stream_finish(struct io_stream *s);
 void sim_stream_close(struct io_stream *s);

@@ -57,10 +57,22 @@ static void on_fatal(void *userdata, int error, const char *what) {
                               error);
 }
 
+/* The same in every run. */
+static void on_usage(void *userdata, struct broker_usage *ret) {
+        (void) userdata;
+        *ret = (struct broker_usage){
+                .resident_bytes = UINT64_C(64) << 20,
+                .cpu_usec = USEC_PER_SEC,
+                .n_files = 16,
+                .n_files_max = 1024,
+        };
+}
+
 static const struct broker_events events = {
         .on_ready = on_ready,
         .on_stopped = on_stopped,
         .on_fatal = on_fatal,
+        .on_usage = on_usage,
 };
 
 static void on_crash(void *userdata) {

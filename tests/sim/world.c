@@ -244,6 +244,7 @@ static struct io_ops make_ops(void) {
         ops.read = sim_stream_read;
         ops.writev = sim_stream_writev;
         ops.want = sim_stream_want;
+        ops.finish = sim_stream_finish;
         ops.close_stream = sim_stream_close;
         return ops;
 }
