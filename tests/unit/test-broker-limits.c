@@ -50,7 +50,7 @@ static void check_is_well(struct broker_fixture *f) {
 /* ---- Greetings and silence ---- */
 
 TEST(who_speaks_something_else_is_hung_up_on) {
-        static const char *const greetings[] = { "GET / HTTP/1.1\r\n\r\n",
+        static const char *const greetings[] = { "EHLO example.org\r\n",
                                                  "DRMX\1\1\0\0",
                                                  "SSH-2.0-OpenSSH\r\n" };
         struct broker_fixture f;

@@ -1032,6 +1032,38 @@ CONTRACT_STREAMS(the_handler_is_called_for_what_is_wanted_as_long_as_it_is_there
         io_stream_close(server.s);
 }
 
+CONTRACT_STREAMS(who_has_finished_is_read_to_the_end_and_still_answered) {
+        uint8_t received[2][1001] = {};
+        struct end client = { .received = received[0], .reads = true };
+        struct end server = { .received = received[1], .reads = true };
+        const struct iovec iov = { .iov_base = (char *) "more", .iov_len = 4 };
+        struct address a;
+
+        i->listen(w, &a);
+        connect_ends(w, i, &a, &client, &server);
+        io_stream_want(server.s, IO_STREAM_READABLE);
+        io_stream_want(client.s, IO_STREAM_READABLE);
+
+        send_text(w, i, client.s, "question");
+        io_stream_finish(client.s);
+        WAIT_FOR(has_ended(&server));
+        ASSERT_EQ(server.last_read, 0);
+        ASSERT_EQ(server.n_received, strlen("question"));
+        ASSERT_MEM(server.received, "question", strlen("question"));
+
+        ASSERT_ERROR(io_stream_writev(client.s, &iov, 1), EPIPE);
+        send_text(w, i, server.s, "answer");
+        WAIT_FOR(client.n_received == strlen("answer"));
+        ASSERT_MEM(client.received, "answer", strlen("answer"));
+        ASSERT_FALSE(has_ended(&client));
+
+        io_stream_finish(server.s);
+        WAIT_FOR(has_ended(&client));
+        ASSERT_EQ(client.last_read, 0);
+        io_stream_close(client.s);
+        io_stream_close(server.s);
+}
+
 CONTRACT_STREAMS(a_handler_may_close_its_stream) {
         struct end client = {}, server = { .closes = true };
         struct address a;
