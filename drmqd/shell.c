@@ -16,36 +16,49 @@
 #include "base/fs.h"
 #include "base/logging.h"
 #include "base/messages.h"
+#include "drmqd/sockets.h"
 #include "drmqd/usage.h"
 #include "loop/io-loop.h"
 #include "loop/journal.h"
-#include "loop/listen.h"
 #include "loop/notify.h"
 
-#define SOCKET_DIR "/run/drmq"
 /* Clients that came before the broker served. */
 #define EARLY_MAX 64u
+/* How often the manager is told how things are, at most, and how often it is told of a start. */
+#define STATUS_USEC (10 * USEC_PER_SEC)
+#define PROGRESS_USEC (1 * USEC_PER_SEC)
+/* How long a start may be silent: longer than any read from a disk that still works. */
+#define PROGRESS_EXTEND_USEC (60 * USEC_PER_SEC)
+/* How often people are told that a start takes its time. */
+#define PROGRESS_LOG_USEC (10 * USEC_PER_SEC)
+/* How often it is told that connections are refused. */
+#define REFUSED_USEC (10 * USEC_PER_SEC)
 
 struct shell {
         struct config *config;
         sd_event *event;
         struct io_loop *loop;
-        struct listener *listeners[LISTEN_MAX + 1];
-        size_t n_listeners;
+        struct sockets sockets;
         struct io_stream *early[EARLY_MAX];
         size_t n_early;
         struct broker *broker;
         bool is_ready;
         bool is_stopping;
         struct tracer tracer;
+        struct io_timer status_timer; /* set while somebody is connected */
+        bool status_is_set;
+        usec_t progress_usec, progress_log_usec; /* when progress is told next */
+        usec_t refused_usec;                     /* the same of refused connections */
+        uint64_t n_refused;                      /* since it was told */
 };
 
 static void shell_done(struct shell *s) {
         broker_free(s->broker);
         for (size_t i = 0; i < s->n_early; i++)
                 io_stream_close(s->early[i]);
-        for (size_t i = 0; i < s->n_listeners; i++)
-                listener_free(s->listeners[i]);
+        sockets_close(&s->sockets);
+        if (s->loop)
+                io_timer_cancel(io_loop_io(s->loop), &s->status_timer);
         io_loop_free(s->loop);
         sd_event_unref(s->event);
 }
@@ -55,17 +68,100 @@ static void on_trace(void *userdata, const struct log_record *record) {
         log_emit(record);
 }
 
+static bool is_asked_to_stop(void) {
+        sigset_t pending;
+
+        return sigpending(&pending) >= 0 &&
+               (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT));
+}
+
+/* The loop does not run while the log is recovered: this is all that is heard and said meanwhile. */
+static int on_progress(void *userdata, const struct trace_progress *p) {
+        const unsigned percent =
+                p->all > 0 ? (unsigned) ((double) p->done * 100 / (double) p->all) : 0;
+        const usec_t now = now_monotonic_usec();
+        struct shell *s = userdata;
+
+        if (s->is_ready || now < s->progress_usec)
+                return 0;
+
+        s->progress_usec = usec_add(now, PROGRESS_USEC);
+        notify_progress(PROGRESS_EXTEND_USEC,
+                        "Recovering shard %" PRIu64 ": %s, %u%%",
+                        p->shard,
+                        p->what,
+                        percent);
+        if (s->progress_log_usec == 0)
+                s->progress_log_usec = usec_add(now, PROGRESS_LOG_USEC);
+        if (now >= s->progress_log_usec) {
+                s->progress_log_usec = usec_add(now, PROGRESS_LOG_USEC);
+                log_info("Recovering shard %" PRIu64 ": %s, %u%%", p->shard, p->what, percent);
+        }
+
+        return !s->broker && is_asked_to_stop() ? -ECANCELED : 0;
+}
+
+/* Status */
+
+static void tell_status(struct shell *s) {
+        struct broker_summary summary;
+        char size[FORMAT_MAX];
+
+        broker_summary(s->broker, &summary);
+        notify_status("%sRole: %s, term: %" PRIu64 ", topics: %" PRIu64
+                      ", log: %s, connections: %" PRIu64,
+                      summary.is_writable ? "" : "Damaged, takes nothing new. ",
+                      summary.role,
+                      summary.term,
+                      summary.n_topics,
+                      format_bytes(size, summary.log_bytes),
+                      summary.n_connections);
+        s->status_is_set = summary.n_connections > 0;
+        if (s->status_is_set) {
+                struct io *io = io_loop_io(s->loop);
+
+                /* without memory for the timer: when the next client comes */
+                s->status_is_set =
+                        io_timer_set(io, &s->status_timer, usec_add(io_now(io), STATUS_USEC)) >= 0;
+        }
+}
+
+static void on_status_timer(struct io_timer *t, void *userdata) {
+        struct shell *s = userdata;
+
+        (void) t;
+        if (!s->is_stopping)
+                tell_status(s);
+}
+
+/* Clients */
+
+static void tell_refused(struct shell *s) {
+        const usec_t now = now_monotonic_usec();
+
+        s->n_refused++;
+        if (now < s->refused_usec)
+                return;
+
+        log_event(LOG_WARNING,
+                  DRMQ_MESSAGE_CONNECTION_REFUSED,
+                  /* fields= */ NULL,
+                  "%" PRIu64 " connections were refused: there are %" PRIu64
+                  " already (limits.connections)",
+                  s->n_refused,
+                  s->config->broker.connections_max);
+        s->n_refused = 0;
+        s->refused_usec = usec_add(now, REFUSED_USEC);
+}
+
 static void shell_let_in(struct shell *s, struct io_stream *stream) {
         int r;
 
         r = broker_accept(s->broker, stream);
         if (r == -EMFILE)
-                log_event(LOG_WARNING,
-                          DRMQ_MESSAGE_CONNECTION_REFUSED,
-                          /* fields= */ NULL,
-                          "A connection was refused: there are %" PRIu64
-                          " already (limits.connections)",
-                          s->config->broker.connections_max);
+                tell_refused(s);
+        if (!s->status_is_set && notify_is_on())
+                tell_status(s);
 }
 
 static void on_accept(struct listener *l, struct io_stream *stream, void *userdata) {
@@ -100,8 +196,8 @@ static void on_broker_ready(void *userdata) {
                         DRMQ_MESSAGE_CORRUPTION_FOUND,
                         FIELDS(FIELD_FILE(s->config->data_dir)),
                         "The end of the log is damaged: what is good is served, nothing new is taken");
-        notify_status("Serving %" PRIu64 " topics", summary.n_topics);
         notify_ready();
+        tell_status(s);
 
         for (size_t i = 0; i < s->n_early; i++)
                 shell_let_in(s, s->early[i]);
@@ -144,121 +240,10 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
         s->is_stopping = true;
         s->is_ready = false;
         notify_stopping();
-        for (size_t i = 0; i < s->n_listeners; i++)
-                listener_free(s->listeners[i]);
-        s->n_listeners = 0;
+        notify_status("Stopping");
+        sockets_close(&s->sockets);
         broker_stop(s->broker);
         return 0;
-}
-
-/* Listening */
-
-static int shell_listen(struct shell *s, const struct address *a) {
-        int r;
-
-        r = listener_new(s->loop, a, on_accept, s, &s->listeners[s->n_listeners]);
-        if (r < 0)
-                return r;
-
-        log_info("Listening on %s", listener_name(s->listeners[s->n_listeners]));
-        s->n_listeners++;
-        return 0;
-}
-
-/* The folder where a socket of ours may be made; new string, NULL: there is none. */
-static char *socket_dir(void) {
-        const char *runtime = getenv("XDG_RUNTIME_DIR");
-        char *dir;
-
-        if ((mkdir(SOCKET_DIR, 0755) >= 0 || errno == EEXIST) && access(SOCKET_DIR, W_OK) >= 0)
-                return mem_strdup(SOCKET_DIR);
-        if (!runtime || runtime[0] != '/')
-                return NULL;
-
-        dir = mem_asprintf("%s/drmq", runtime);
-        if (dir && mkdir(dir, 0700) < 0 && errno != EEXIST)
-                dir = mem_free(dir);
-        return dir;
-}
-
-/* The socket named after the node, unless --listen names one. Nobody asked for it, so doing without
- * is no failure. */
-static void shell_listen_by_name(struct shell *s) {
-        _cleanup_(mem_freep) char *dir = NULL;
-        struct address a = {};
-        int r;
-
-        for (size_t i = 0; i < s->config->n_listen; i++)
-                if (s->config->listen[i].path)
-                        return;
-
-        dir = socket_dir();
-        if (!dir)
-                return;
-
-        a.path = mem_asprintf("%s/%s.sock", dir, s->config->node_name);
-        if (!a.path)
-                return;
-        r = shell_listen(s, &a);
-        if (r == -EADDRINUSE)
-                log_event(
-                        LOG_WARNING,
-                        DRMQ_MESSAGE_LISTEN_SKIPPED,
-                        FIELDS(FIELD_PEER(a.path), FIELD_ERROR(r)),
-                        "Another daemon listens on %s: this one has no socket (--node gives it a name of its own)",
-                        a.path);
-        else if (r < 0)
-                log_event(LOG_WARNING,
-                          DRMQ_MESSAGE_LISTEN_SKIPPED,
-                          FIELDS(FIELD_PEER(a.path), FIELD_ERROR(r)),
-                          "Cannot listen on %s, going on without: %s",
-                          a.path,
-                          strerrordesc_np(-r));
-        address_done(&a);
-}
-
-static int shell_listen_all(struct shell *s) {
-        struct config *c = s->config;
-        int r;
-
-        if (c->n_listen == 0) {
-                c->listen[0] =
-                        (struct address){ .host = mem_strdup("127.0.0.1"), .port = DEFAULT_PORT };
-                if (!c->listen[0].host) {
-                        log_oom();
-                        return EX_OSERR;
-                }
-                c->n_listen = 1;
-        }
-
-        for (size_t i = 0; i < c->n_listen; i++) {
-                _cleanup_(mem_freep) char *name = NULL;
-
-                r = shell_listen(s, c->listen + i);
-                if (r >= 0)
-                        continue;
-                name = format_address(c->listen + i);
-                log_event(LOG_ERR,
-                          DRMQ_MESSAGE_START_FAILED,
-                          FIELDS(FIELD_PEER(name), FIELD_ERROR(r)),
-                          "Cannot listen on %s: %s%s",
-                          name ? name : "an address",
-                          strerrordesc_np(-r),
-                          r == -EADDRINUSE ? "; another process does (--port takes another one)"
-                                           : "");
-                return r == -EACCES || r == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
-        }
-        shell_listen_by_name(s);
-
-        for (size_t i = 0; !c->advertise && i < s->n_listeners; i++)
-                if (listener_port(s->listeners[i]) != 0 || i + 1 == s->n_listeners)
-                        c->advertise = mem_strdup(listener_name(s->listeners[i]));
-        if (!c->advertise) {
-                log_oom();
-                return EX_OSERR;
-        }
-
-        return EX_OK;
 }
 
 /* Opening */
@@ -317,10 +302,19 @@ static int shell_open(struct shell *s, usec_t started_usec) {
         b.version = DRMQ_VERSION;
         b.pid = (uint64_t) getpid();
         b.started_usec = started_usec;
-        s->tracer = (struct tracer){ .emit = on_trace };
+        s->tracer = (struct tracer){
+                .emit = on_trace,
+                .on_progress = on_progress,
+                .userdata = s,
+        };
         b.tracer = &s->tracer;
 
         r = broker_new(io_loop_io(s->loop), &b, &broker_events, s, &s->broker, &what);
+        if (r == -ECANCELED) {
+                notify_stopping();
+                log_info("Stopped while the log was being recovered");
+                return EX_OK;
+        }
         if (r < 0) {
                 hint = open_error_hint(r, /* is_explained= */ what != NULL);
                 log_event(LOG_ERR,
@@ -365,17 +359,21 @@ static int shell_start(struct shell *s) {
         if (r >= 0)
                 r = sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
         if (r >= 0)
+                r = sd_event_set_watchdog(s->event, true); /* where $WATCHDOG_USEC asks for it */
+        if (r >= 0)
                 r = io_loop_new(s->event, NULL, &s->loop);
         if (r < 0) {
                 (void) log_error_errno(r, "Cannot make an event loop: %m");
                 return EX_OSERR;
         }
 
-        r = shell_listen_all(s);
+        s->status_timer = (struct io_timer){ .on_timer = on_status_timer, .userdata = s };
+
+        r = sockets_open(s->loop, s->config, on_accept, s, &s->sockets);
         if (r != EX_OK)
                 return r;
         r = shell_open(s, started_usec);
-        if (r != EX_OK)
+        if (!s->broker)
                 return r;
 
         broker_start(s->broker);
@@ -390,7 +388,7 @@ int shell_run(struct config *c) {
 
         journal_set_node(c->node_name);
         r = shell_start(&s);
-        if (r == EX_OK) {
+        if (s.broker) {
                 r = sd_event_loop(s.event);
                 if (r < 0) {
                         (void) log_error_errno(r, "The event loop failed: %m");

@@ -417,16 +417,25 @@ struct broker *broker_free(struct broker *b) {
 }
 
 void broker_summary(const struct broker *b, struct broker_summary *ret) {
+        const struct shard *data;
+
         assert(b);
         assert(ret);
 
+        data = b->shards[SHARD_DATA];
         *ret = (struct broker_summary){
                 .node_id = datadir_identity(b->datadir)->node_id,
                 .n_topics = b->shards[SHARD_METADATA]->state->topics.n_nodes,
                 .n_connections = b->n_conns,
+                .role = raft_role_name(data->raft ? raft_role(data->raft) : RAFT_FOLLOWER),
+                .term = data->raft ? raft_term(data->raft) : shard_log_term(data->log),
                 .is_writable = true,
         };
         for (size_t i = 0; i < N_SHARDS; i++) {
+                struct shard_log_stats stats;
+
+                shard_log_stats(b->shards[i]->log, &stats);
+                ret->log_bytes += stats.n_bytes;
                 ret->n_replayed += b->shards[i]->n_replayed;
                 ret->is_writable = ret->is_writable && shard_is_writable(b->shards[i]);
         }

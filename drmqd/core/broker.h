@@ -57,7 +57,7 @@ void broker_config_init(struct broker_config *c);
 /* What only the process can know of itself. */
 struct broker_usage {
         uint64_t resident_bytes;
-        usec_t cpu_usec; /* user and system */
+        usec_t cpu_usec;  /* user and system */
         uint64_t n_files; /* descriptors in use */
         uint64_t n_files_max;
 };
@@ -103,6 +103,9 @@ struct broker_summary {
         uint64_t n_topics;
         uint64_t n_replayed;
         uint64_t n_connections;
+        const char *role; /* of the shard that holds messages, "leader"; borrows for ever */
+        uint64_t term;    /* the same */
+        uint64_t log_bytes;
         bool is_writable;
 };
 void broker_summary(const struct broker *b, struct broker_summary *ret);

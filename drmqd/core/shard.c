@@ -449,8 +449,23 @@ static void shard_checkpoint_if_due(struct shard *s) {
 
 /* Applying */
 
+struct replay {
+        struct shard *shard;
+        uint64_t from_index, to_index;
+};
+
 static int shard_replay_one(void *userdata, const struct entry *e) {
-        struct shard *s = userdata;
+        const struct replay *replay = userdata;
+        struct shard *s = replay->shard;
+        int r;
+
+        r = trace_progress(s->tracer,
+                           s->number,
+                           "applying entries",
+                           e->index - replay->from_index,
+                           replay->to_index - replay->from_index + 1);
+        if (r < 0)
+                return r;
 
         s->n_replayed++;
         s->has_gap = s->has_gap || e->index != s->state->index + 1;
@@ -459,13 +474,17 @@ static int shard_replay_one(void *userdata, const struct entry *e) {
 
 /* What has been committed of what was there before we led: it is on disk only. */
 static int shard_apply_stored(struct shard *s, uint64_t to_index) {
-        uint64_t from_index = MAX(s->state->index + 1, shard_log_first_index(s->log));
+        struct replay replay = {
+                .shard = s,
+                .from_index = MAX(s->state->index + 1, shard_log_first_index(s->log)),
+                .to_index = to_index,
+        };
         int r;
 
-        if (from_index > to_index)
+        if (replay.from_index > to_index)
                 return 0;
 
-        r = shard_log_replay(s->log, from_index, to_index, shard_replay_one, s);
+        r = shard_log_replay(s->log, replay.from_index, to_index, shard_replay_one, &replay);
         s->has_gap = s->has_gap || s->state->index < to_index;
         return r;
 }

@@ -12,9 +12,11 @@
 #define DRMQ_MESSAGE_LEADER_ELECTED "6d06be605f9846b1bec4533f514fe496"
 
 /* What keeps a node from doing all that it was asked to: it cannot start; an address that nobody
- * asked for cannot be listened on; connections are refused. */
+ * asked for cannot be listened on; a descriptor that was passed to it is of no use; connections are
+ * refused. */
 #define DRMQ_MESSAGE_START_FAILED "a617866814a4419082640a3f1b2a6a54"
 #define DRMQ_MESSAGE_LISTEN_SKIPPED "d65014032f1c40fabcad6bdf0dd0492a"
+#define DRMQ_MESSAGE_SOCKET_REFUSED "559ded63cbd141b18587c741c2d56bb1"
 #define DRMQ_MESSAGE_CONNECTION_REFUSED "cf9a3d9cc2ce40d4b07aa3f0a7c94efc"
 
 /* The log on disk: an unfinished write that was cut at a start; bytes that are bad; a sync, write

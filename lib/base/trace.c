@@ -37,3 +37,13 @@ void trace(const struct tracer *t,
                                       .fields = strings.strings,
                                       .text = text });
 }
+
+int trace_progress(
+        const struct tracer *t, uint64_t shard, const char *what, uint64_t done, uint64_t all) {
+        if (!t || !t->on_progress)
+                return 0;
+
+        return t->on_progress(
+                t->userdata,
+                &(struct trace_progress){ .shard = shard, .what = what, .done = done, .all = all });
+}

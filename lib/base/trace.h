@@ -17,9 +17,18 @@ struct log_record;
 /* Longer texts are cut. */
 #define TRACE_TEXT_MAX 2048u
 
+struct trace_progress {
+        uint64_t shard;
+        const char *what;   /* "reading the newest file" */
+        uint64_t done, all; /* of something */
+};
+
 struct tracer {
         /* Borrows the record until it returns. */
         void (*emit)(void *userdata, const struct log_record *record);
+        /* How far a start is that takes its time; called often, with what is at hand. May be NULL.
+         * Return: 0; negative: give up. */
+        int (*on_progress)(void *userdata, const struct trace_progress *p);
         void *userdata;
 };
 
@@ -31,3 +40,9 @@ void trace(const struct tracer *t,
            const struct field *fields,
            const char *format,
            ...) _printf_(5, 6);
+
+/* Tells that step @what of recovering @shard is so far; to be called before what takes its time, and
+ * in between. Return: 0; negative: whoever waits for it gives up, and so must the caller, with that
+ * error. */
+int trace_progress(
+        const struct tracer *t, uint64_t shard, const char *what, uint64_t done, uint64_t all);

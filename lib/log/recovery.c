@@ -218,7 +218,14 @@ static int scan_file(struct scan *s) {
                 struct group_header g;
                 enum place place;
 
-                r = window_look_at(&s->window, pos, segment->header.salt, &place, &g, &footer);
+                r = trace_progress(s->tracer,
+                                   segment->header.shard,
+                                   "reading the newest file",
+                                   pos,
+                                   s->window.size);
+                if (r >= 0)
+                        r = window_look_at(
+                                &s->window, pos, segment->header.salt, &place, &g, &footer);
                 if (r < 0)
                         return r;
 
@@ -549,6 +556,9 @@ static int open_segments(struct recovered *out,
                 struct segment *s;
                 int r;
 
+                r = trace_progress(tracer, shard, "opening files", i, n);
+                if (r < 0)
+                        return r;
                 if (indices[i] != expected) {
                         note_damage(report,
                                     tracer,

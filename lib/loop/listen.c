@@ -3,6 +3,7 @@
 #include "loop/listen.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -146,6 +147,16 @@ static int listen_local(struct listener *l, const char *path) {
         return l->name ? 0 : -ENOMEM;
 }
 
+/* "unix:/path"; "unix:@name" of an abstract one; "unix:" of one without a name. */
+static char *name_local(const struct sockaddr_un *sun, socklen_t n) {
+        const size_t path_offset = offsetof(struct sockaddr_un, sun_path);
+        const int n_path = n > path_offset ? (int) (n - path_offset) : 0;
+
+        if (n_path > 1 && sun->sun_path[0] == '\0')
+                return mem_asprintf("unix:@%.*s", n_path - 1, sun->sun_path + 1);
+        return mem_asprintf("unix:%.*s", n_path, sun->sun_path);
+}
+
 static int name_bound(struct listener *l) {
         char text[INET6_ADDRSTRLEN];
         struct sockaddr_storage ss;
@@ -154,22 +165,40 @@ static int name_bound(struct listener *l) {
         if (getsockname(l->fd, (struct sockaddr *) &ss, &n) < 0)
                 return -errno;
 
-        if (ss.ss_family == AF_INET6) {
+        if (ss.ss_family == AF_UNIX)
+                l->name = name_local((const struct sockaddr_un *) &ss, n);
+        else if (ss.ss_family == AF_INET6) {
                 const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &ss;
 
                 l->port = ntohs(in6->sin6_port);
                 l->name = mem_asprintf("[%s]:%u",
                                        inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text)),
                                        l->port);
-        } else {
+        } else if (ss.ss_family == AF_INET) {
                 const struct sockaddr_in *in = (const struct sockaddr_in *) &ss;
 
                 l->port = ntohs(in->sin_port);
                 l->name = mem_asprintf(
                         "%s:%u", inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)), l->port);
-        }
+        } else
+                return -EAFNOSUPPORT;
 
         return l->name ? 0 : -ENOMEM;
+}
+
+/* All addresses of a name. Return: 0; -ENXIO it means nothing; -ENOMEM. */
+static int resolve(const struct address *a, struct addrinfo **ret) {
+        const struct addrinfo hints = {
+                .ai_family = AF_UNSPEC,
+                .ai_socktype = SOCK_STREAM,
+                .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+        };
+        char port[6];
+        int r;
+
+        snprintf(port, sizeof(port), "%u", a->port);
+        r = getaddrinfo(a->host, port, &hints, ret);
+        return r == 0 ? 0 : r == EAI_MEMORY ? -ENOMEM : -ENXIO;
 }
 
 static int bind_inet(struct listener *l, const struct addrinfo *a) {
@@ -188,21 +217,12 @@ static int bind_inet(struct listener *l, const struct addrinfo *a) {
 }
 
 static int listen_inet(struct listener *l, const struct address *a) {
-        const struct addrinfo hints = {
-                .ai_family = AF_UNSPEC,
-                .ai_socktype = SOCK_STREAM,
-                .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-        };
         struct addrinfo *all;
-        char port[6];
         int r;
 
-        snprintf(port, sizeof(port), "%u", a->port);
-        r = getaddrinfo(a->host, port, &hints, &all);
-        if (r == EAI_MEMORY)
-                return -ENOMEM;
-        if (r != 0)
-                return -ENXIO;
+        r = resolve(a, &all);
+        if (r < 0)
+                return r;
 
         r = -EADDRNOTAVAIL;
         for (const struct addrinfo *i = all; i; i = i->ai_next) {
@@ -217,6 +237,30 @@ static int listen_inet(struct listener *l, const struct address *a) {
         return name_bound(l);
 }
 
+static struct listener *
+listener_alloc(struct io_loop *loop, listener_accept_t on_accept, void *userdata) {
+        struct listener *l;
+
+        assert(loop);
+        assert(on_accept);
+
+        l = new0(struct listener, 1);
+        if (!l)
+                return NULL;
+
+        l->loop = loop;
+        l->on_accept = on_accept;
+        l->userdata = userdata;
+        l->fd = -EBADF;
+        l->retry_timer.on_timer = on_retry_timer;
+        l->retry_timer.userdata = l;
+        return l;
+}
+
+static int listener_begin(struct listener *l) {
+        return sd_event_add_io(l->loop->event, &l->source, l->fd, EPOLLIN, on_connection, l);
+}
+
 int listener_new(struct io_loop *loop,
                  const struct address *a,
                  listener_accept_t on_accept,
@@ -225,31 +269,71 @@ int listener_new(struct io_loop *loop,
         _cleanup_(listener_freep) struct listener *l = NULL;
         int r;
 
-        assert(loop);
         assert(a && (a->path || a->host));
-        assert(on_accept);
         assert(ret);
 
-        l = new0(struct listener, 1);
+        l = listener_alloc(loop, on_accept, userdata);
         if (!l)
                 return -ENOMEM;
-
-        l->loop = loop;
-        l->on_accept = on_accept;
-        l->userdata = userdata;
-        l->fd = -EBADF;
-        l->retry_timer.on_timer = on_retry_timer;
-        l->retry_timer.userdata = l;
 
         r = a->path ? listen_local(l, a->path) : listen_inet(l, a);
         if (r < 0)
                 return r;
         if (listen(l->fd, SOMAXCONN) < 0)
                 return -errno;
-
-        r = sd_event_add_io(loop->event, &l->source, l->fd, EPOLLIN, on_connection, l);
+        r = listener_begin(l);
         if (r < 0)
                 return r;
+
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+/* Return: 0; -ENOTSOCK; -EPROTOTYPE. */
+static int check_listens(int fd) {
+        socklen_t n = sizeof(int);
+        int type, listens;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+                return -errno;
+        n = sizeof(int);
+        if (type != SOCK_STREAM || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) < 0 ||
+            !listens)
+                return -EPROTOTYPE;
+
+        return 0;
+}
+
+int listener_adopt(struct io_loop *loop,
+                   int fd,
+                   listener_accept_t on_accept,
+                   void *userdata,
+                   struct listener **ret) {
+        _cleanup_(listener_freep) struct listener *l = NULL;
+        int r, flags;
+
+        assert(fd >= 0);
+        assert(ret);
+
+        r = check_listens(fd);
+        if (r < 0)
+                return r;
+        flags = fcntl(fd, F_GETFL);
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+
+        l = listener_alloc(loop, on_accept, userdata);
+        if (!l)
+                return -ENOMEM;
+
+        l->fd = fd;
+        r = name_bound(l);
+        if (r >= 0)
+                r = listener_begin(l);
+        if (r < 0) {
+                l->fd = -EBADF; /* the caller's again */
+                return r;
+        }
 
         *ret = TAKE_PTR(l);
         return 0;
@@ -278,4 +362,60 @@ const char *listener_name(const struct listener *l) {
 
 uint16_t listener_port(const struct listener *l) {
         return l->port;
+}
+
+int listener_fd(const struct listener *l) {
+        return l->fd;
+}
+
+/* Of all addresses of a family; a v6 one may stand for those of v4 too. */
+static bool is_any(const struct listener *l, const struct sockaddr *bound, int family) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) bound;
+        socklen_t n = sizeof(int);
+        int v6_only = 1;
+
+        if (bound->sa_family == AF_INET)
+                return family == AF_INET &&
+                       ((const struct sockaddr_in *) bound)->sin_addr.s_addr == INADDR_ANY;
+        if (!IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+                return false;
+
+        (void) getsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, &n);
+        return family == AF_INET6 || !v6_only;
+}
+
+static bool is_same_host(const struct sockaddr *a, const struct sockaddr *b) {
+        if (a->sa_family != b->sa_family)
+                return false;
+        if (a->sa_family == AF_INET)
+                return ((const struct sockaddr_in *) a)->sin_addr.s_addr ==
+                       ((const struct sockaddr_in *) b)->sin_addr.s_addr;
+
+        return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *) a)->sin6_addr,
+                                  &((const struct sockaddr_in6 *) b)->sin6_addr);
+}
+
+int listener_is_at(const struct listener *l, const struct address *a) {
+        struct sockaddr_storage bound;
+        socklen_t n = sizeof(bound);
+        struct addrinfo *all;
+        int r;
+
+        assert(l);
+        assert(a && (a->path || a->host));
+
+        if (a->path)
+                return strncmp(l->name, "unix:", 5) == 0 && streq(l->name + 5, a->path);
+        if (l->port == 0 || (a->port != 0 && a->port != l->port) ||
+            getsockname(l->fd, (struct sockaddr *) &bound, &n) < 0)
+                return 0;
+
+        r = resolve(a, &all);
+        if (r < 0)
+                return r == -ENXIO ? 0 : r;
+        for (const struct addrinfo *i = all; i && r == 0; i = i->ai_next)
+                r = is_same_host(i->ai_addr, (const struct sockaddr *) &bound) ||
+                    is_any(l, (const struct sockaddr *) &bound, i->ai_family);
+        freeaddrinfo(all);
+        return r;
 }

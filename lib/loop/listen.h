@@ -30,6 +30,20 @@ int listener_new(struct io_loop *l,
                  listener_accept_t on_accept,
                  void *userdata,
                  struct listener **ret);
+/**
+ * listener_adopt() - listen on a socket that somebody else has made
+ * @fd: takes
+ *
+ * The file of a Unix socket is not ours, and stays when the listener goes.
+ *
+ * Return: 0; -ENOTSOCK; -EPROTOTYPE not a stream, or it does not listen; -EAFNOSUPPORT neither TCP
+ * nor a Unix socket; -ENOMEM.
+ */
+int listener_adopt(struct io_loop *l,
+                   int fd,
+                   listener_accept_t on_accept,
+                   void *userdata,
+                   struct listener **ret);
 /* Removes its socket file, if that is still its own. Takes NULL, returns NULL. Not from within
  * on_accept(). */
 struct listener *listener_free(struct listener *listener);
@@ -39,3 +53,16 @@ DEFINE_CLEANUP(struct listener *, listener_free)
 const char *listener_name(const struct listener *listener);
 /* 0: a Unix socket. */
 uint16_t listener_port(const struct listener *listener);
+/* Borrows. */
+int listener_fd(const struct listener *listener);
+
+/**
+ * listener_is_at() - would a connection to this address be ours?
+ * @a: borrows; port 0 is any port
+ *
+ * A listener on all addresses is at each of them. A name is looked up; one that means nothing is no
+ * address.
+ *
+ * Return: 1 yes; 0 no; -ENOMEM.
+ */
+int listener_is_at(const struct listener *listener, const struct address *a);
