@@ -69,7 +69,11 @@ static int on_term(sd_event_source *source, const struct signalfd_siginfo *info,
 }
 
 static _noreturn_ void run_broker(const struct server *s, int ready_fd) {
-        static const struct broker_events events = { on_ready, on_stopped, on_fatal };
+        static const struct broker_events events = {
+                .on_ready = on_ready,
+                .on_stopped = on_stopped,
+                .on_fatal = on_fatal,
+        };
         struct child c = { .ready_fd = ready_fd };
         struct address address = { .path = (char *) s->brokers + strlen("unix:") };
         struct listener *listener = NULL;
