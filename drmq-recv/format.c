@@ -31,7 +31,7 @@ static int split(struct format *f, size_t n) {
                         f, (struct format_part){ .literal = p, .n_literal = (size_t) (stop - p) });
                 if (r < 0 || !percent)
                         return r;
-                if (percent + 1 == end || percent[1] == '\0' || !strchr("%tpokvTh", percent[1]))
+                if (percent + 1 == end || percent[1] == '\0' || !strchr("%tpokvThu", percent[1]))
                         return -EINVAL;
 
                 if (percent[1] == '%')
@@ -74,50 +74,56 @@ void format_done(struct format *f) {
         f->n_parts = f->n_allocated = 0;
 }
 
-static void print_headers(struct writer *w, const drmq_message *m) {
-        const char *name;
-        const void *value;
-        size_t n_name, n_value;
+bool format_wants_headers(const struct format *f) {
+        if (f->form == FORMAT_JSON)
+                return true;
+        for (size_t i = 0; i < f->n_parts; i++)
+                if (f->parts[i].directive == 'h')
+                        return true;
+        return false;
+}
 
-        for (size_t i = 0; drmq_message_header(m, i, &name, &n_name, &value, &n_value) >= 0; i++) {
+static void print_headers(struct writer *w, const struct shown *m) {
+        for (size_t i = 0; i < m->n_headers; i++) {
+                const struct shown_header *h = &m->headers[i];
+
                 if (i > 0)
                         writer_put_byte(w, ',');
-                writer_put(w, name, n_name);
+                writer_put(w, h->name, h->n_name);
                 writer_put_byte(w, '=');
-                writer_put(w, value, n_value);
+                writer_put(w, h->value, h->n_value);
         }
 }
 
-static void print_custom(const struct format *f, struct writer *w, const drmq_message *m) {
-        const void *p;
-        size_t n;
-
+static void print_custom(const struct format *f, struct writer *w, const struct shown *m) {
         for (size_t i = 0; i < f->n_parts; i++) {
                 const struct format_part *part = &f->parts[i];
 
                 switch (part->directive) {
                 case 't':
-                        writer_put_string(w, drmq_message_topic(m));
+                        writer_put_string(w, m->topic);
                         break;
                 case 'p':
-                        writer_put_uint(w, drmq_message_partition(m));
+                        writer_put_uint(w, m->partition);
                         break;
                 case 'o':
-                        writer_put_uint(w, drmq_message_offset(m));
+                        writer_put_uint(w, m->offset);
                         break;
                 case 'k':
-                        p = drmq_message_key(m, &n);
-                        writer_put(w, p, p ? n : 0);
+                        writer_put(w, m->key, m->n_key);
                         break;
                 case 'v':
-                        p = drmq_message_value(m, &n);
-                        writer_put(w, p, p ? n : 0);
+                        writer_put(w, m->value, m->n_value);
                         break;
                 case 'T':
-                        writer_put_int(w, drmq_message_timestamp_ms(m));
+                        writer_put_int(w, m->timestamp_ms);
                         break;
                 case 'h':
                         print_headers(w, m);
+                        break;
+                case 'u':
+                        if (m->is_uncommitted)
+                                writer_put_string(w, "uncommitted");
                         break;
                 default:
                         writer_put(w, part->literal, part->n_literal);
@@ -155,54 +161,41 @@ static void print_header_value(struct writer *w, const void *p, size_t n) {
 }
 
 /* The next header from @i on that is called so; the number of headers where there is none. */
-static size_t next_of_name(const drmq_message *m,
-                           size_t i,
-                           const char *name,
-                           size_t n_name,
-                           const void **ret,
-                           size_t *ret_n) {
-        size_t n_headers = drmq_message_n_headers(m), n;
-        const char *other;
-
-        for (; i < n_headers; i++)
-                if (drmq_message_header(m, i, &other, &n, ret, ret_n) >= 0 && n == n_name &&
-                    memcmp(other, name, n) == 0)
+static size_t next_of_name(const struct shown *m, size_t i, const struct shown_header *h) {
+        for (; i < m->n_headers; i++)
+                if (m->headers[i].n_name == h->n_name &&
+                    memcmp(m->headers[i].name, h->name, h->n_name) == 0)
                         break;
         return i;
 }
 
 /* A member a name; an array where a name repeats. A name that is not UTF-8 shows what it can. */
-static void print_json_headers(struct writer *w, const drmq_message *m) {
-        size_t n_headers = drmq_message_n_headers(m), n_name, n, n_members = 0;
-        const void *value;
-        const char *name;
+static void print_json_headers(struct writer *w, const struct shown *m) {
+        size_t n_members = 0;
 
-        if (n_headers == 0)
+        if (m->n_headers == 0)
                 return;
 
         writer_put_string(w, ",\"headers\":{");
-        for (size_t i = 0; i < n_headers; i++) {
+        for (size_t i = 0; i < m->n_headers; i++) {
+                const struct shown_header *h = &m->headers[i];
                 bool is_repeated;
 
-                if (drmq_message_header(m, i, &name, &n_name, &value, &n) < 0 ||
-                    next_of_name(m, 0, name, n_name, &value, &n) < i)
+                if (next_of_name(m, 0, h) < i)
                         continue;
 
                 if (n_members++ > 0)
                         writer_put_byte(w, ',');
-                writer_put_json(w, name, utf8_is_valid(name, n_name) ? n_name : 0);
+                writer_put_json(w, h->name, utf8_is_valid(h->name, h->n_name) ? h->n_name : 0);
                 writer_put_byte(w, ':');
 
-                is_repeated = next_of_name(m, i + 1, name, n_name, &value, &n) < n_headers;
+                is_repeated = next_of_name(m, i + 1, h) < m->n_headers;
                 if (is_repeated)
                         writer_put_byte(w, '[');
-                for (size_t j = i;;) {
-                        (void) next_of_name(m, j, name, n_name, &value, &n);
-                        print_header_value(w, value, n);
-                        j = next_of_name(m, j + 1, name, n_name, &value, &n);
-                        if (j == n_headers)
-                                break;
-                        writer_put_byte(w, ',');
+                for (size_t j = i; j < m->n_headers; j = next_of_name(m, j + 1, h)) {
+                        if (j > i)
+                                writer_put_byte(w, ',');
+                        print_header_value(w, m->headers[j].value, m->headers[j].n_value);
                 }
                 if (is_repeated)
                         writer_put_byte(w, ']');
@@ -210,37 +203,31 @@ static void print_json_headers(struct writer *w, const drmq_message *m) {
         writer_put_byte(w, '}');
 }
 
-static void print_json(struct writer *w, const drmq_message *m) {
-        const void *p;
-        size_t n;
-
+static void print_json(struct writer *w, const struct shown *m) {
         writer_put_string(w, "{\"topic\":\"");
-        writer_put_string(w, drmq_message_topic(m)); /* names need no escapes */
+        writer_put_string(w, m->topic); /* names need no escapes */
         writer_put_string(w, "\",\"partition\":");
-        writer_put_uint(w, drmq_message_partition(m));
+        writer_put_uint(w, m->partition);
         writer_put_string(w, ",\"offset\":");
-        writer_put_uint(w, drmq_message_offset(m));
+        writer_put_uint(w, m->offset);
         writer_put_string(w, ",\"timestamp\":");
-        writer_put_int(w, drmq_message_timestamp_ms(m));
+        writer_put_int(w, m->timestamp_ms);
 
-        p = drmq_message_key(m, &n);
-        if (p)
-                print_member(w, "key", p, n);
-        p = drmq_message_value(m, &n);
-        print_member(w, "value", p, n);
+        if (m->key)
+                print_member(w, "key", m->key, m->n_key);
+        print_member(w, "value", m->value, m->n_value);
         print_json_headers(w, m);
+        if (m->is_uncommitted)
+                writer_put_string(w, ",\"uncommitted\":true");
         writer_put_string(w, "}\n");
 }
 
-void format_print(const struct format *f, struct writer *w, const drmq_message *m) {
-        const void *p;
+void format_print(const struct format *f, struct writer *w, const struct shown *m) {
         uint8_t length[4];
-        size_t n;
 
         switch (f->form) {
         case FORMAT_VALUE:
-                p = drmq_message_value(m, &n);
-                writer_put(w, p, p ? n : 0);
+                writer_put(w, m->value, m->n_value);
                 writer_put_byte(w, f->terminator);
                 return;
         case FORMAT_CUSTOM:
@@ -250,10 +237,9 @@ void format_print(const struct format *f, struct writer *w, const drmq_message *
                 print_json(w, m);
                 return;
         case FORMAT_FRAMED:
-                p = drmq_message_value(m, &n);
-                be32_store(length, (uint32_t) (p ? n : 0));
+                be32_store(length, (uint32_t) m->n_value);
                 writer_put(w, length, sizeof(length));
-                writer_put(w, p, p ? n : 0);
+                writer_put(w, m->value, m->n_value);
                 return;
         }
 }

@@ -12,6 +12,7 @@
 #include "cli/exit-code.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "drmq-recv/directory.h"
 #include "drmq-recv/receiver.h"
 
 enum {
@@ -25,6 +26,8 @@ enum {
         ARG_COMMIT_INTERVAL,
         ARG_PROGRESS,
         ARG_TIMEOUT,
+        ARG_DIR,
+        ARG_UNCOMMITTED,
 };
 
 #define PARTITIONS_MAX 1024u
@@ -47,7 +50,7 @@ static const struct option_spec options[] = {
           "format",
           "FORMAT",
           "print FORMAT: %t topic, %p partition, %o offset, %k key, %v value, %T timestamp, %h "
-          "headers, %% percent, and C escapes",
+          "headers, %u uncommitted, %% percent, and C escapes",
           false },
         { ARG_JSON, "json", NULL, "print a JSON object a line", false },
         { ARG_FRAMED, "framed", NULL, "print each value's length before it, 4 bytes", false },
@@ -56,6 +59,12 @@ static const struct option_spec options[] = {
           "TIME",
           "commit the position this often (default 1s), and at the end",
           false },
+        { ARG_DIR,
+          "dir",
+          "DIR",
+          "read a node's data directory itself, without its daemon, live or not",
+          false },
+        { ARG_UNCOMMITTED, "uncommitted", NULL, "with --dir: what is not committed too", false },
         { ARG_PROGRESS, "progress", NULL, "show rates and sums on stderr", false },
         { 'b', "brokers", "LIST", "where the brokers are: host:port,unix:/path,...", false },
         { ARG_TIMEOUT, "timeout", "TIME", "give up after TIME (default 30s)", false },
@@ -87,6 +96,9 @@ static struct receiver_config arg_config = {
         .idle_usec = USEC_INFINITY,
         .commit_usec = USEC_PER_SEC,
 };
+
+static const char *arg_dir;
+static bool arg_uncommitted;
 
 /* What a signal interrupts. */
 static drmq_client *client;
@@ -195,6 +207,12 @@ static int parse_option(struct options *o, int id, const char *value) {
         case ARG_FRAMED:
                 arg_format.form = FORMAT_FRAMED;
                 return 0;
+        case ARG_DIR:
+                arg_dir = value;
+                return 0;
+        case ARG_UNCOMMITTED:
+                arg_uncommitted = true;
+                return 0;
         case ARG_COMMIT_INTERVAL:
                 return options_duration(o, value, &arg_config.commit_usec);
         case ARG_PROGRESS:
@@ -222,6 +240,18 @@ static int check_options(const struct options *o) {
                                 return r;
                 }
 
+        if (arg_dir) {
+                static const int of_network[] = {
+                        'g', ARG_SINGLE, ARG_COMMIT_INTERVAL, 'b', ARG_TIMEOUT
+                };
+
+                for (size_t i = 0; i < ELEMENTSOF(of_network); i++) {
+                        r = options_exclude(o, ARG_DIR, of_network[i]);
+                        if (r < 0)
+                                return r;
+                }
+        } else if (arg_uncommitted)
+                return options_error(o, "--uncommitted needs --dir");
         if (arg_group && !arg_single)
                 return options_error(
                         o,
@@ -320,9 +350,28 @@ static int configure(drmq_consumer *k) {
         return r;
 }
 
+static int run_directory(void) {
+        return directory_run(&(struct directory_config){
+                .output = &arg_config,
+                .dir = arg_dir,
+                .topics = arg_topics,
+                .n_topics = arg_n_topics,
+                .partitions = arg_partitions,
+                .n_partitions = arg_n_partitions,
+                .from = arg_from,
+                .from_value = arg_from_value,
+                .exit_at_end = arg_exit_at_end,
+                .waits_for_topics = waits_for_topics(),
+                .uncommitted = arg_uncommitted,
+        });
+}
+
 static int run(void) {
         drmq_consumer *k;
         int r;
+
+        if (arg_dir)
+                return run_directory();
 
         r = connect_new(arg_brokers, arg_timeout_usec, &client);
         if (r < 0)

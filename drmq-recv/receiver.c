@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/logging.h"
 #include "cli/connect.h"
 #include "cli/exit-code.h"
@@ -31,6 +32,8 @@ struct receiver {
         uint64_t n, n_bytes;
         uint64_t n_committed; /* of n */
         uint64_t n_damaged;
+        struct shown_header *headers; /* of the message at hand */
+        size_t n_allocated;
         usec_t last_usec;      /* the last message came */
         usec_t committed_usec; /* of the last commit, or of the first message behind it */
 };
@@ -110,21 +113,49 @@ static int poll_messages(struct receiver *rc) {
         return drmq_consumer_poll(rc->consumer, n, wait_usec(rc, now_monotonic_usec()));
 }
 
-static void print(struct receiver *rc, size_t n) {
+static int collect_headers(struct receiver *rc, const drmq_message *m) {
+        size_t n = drmq_message_n_headers(m);
+
+        if (!grow(rc->headers, rc->n_allocated, n))
+                return log_oom();
+
+        for (size_t i = 0; i < n; i++) {
+                struct shown_header *h = &rc->headers[i];
+
+                (void) drmq_message_header(m, i, &h->name, &h->n_name, &h->value, &h->n_value);
+        }
+        return 0;
+}
+
+static int print(struct receiver *rc, size_t n) {
+        const bool wants_headers = format_wants_headers(rc->config->format);
+        int r;
+
         for (size_t i = 0; i < n; i++) {
                 const drmq_message *m = drmq_consumer_message(rc->consumer, i);
+                struct shown shown = {
+                        .topic = drmq_message_topic(m),
+                        .partition = drmq_message_partition(m),
+                        .offset = drmq_message_offset(m),
+                        .timestamp_ms = drmq_message_timestamp_ms(m),
+                };
 
-                format_print(rc->config->format, &rc->output, m);
-                if (rc->progress.is_on) {
-                        size_t n_value = 0;
-
-                        (void) drmq_message_value(m, &n_value);
-                        rc->n_bytes += n_value;
+                shown.key = drmq_message_key(m, &shown.n_key);
+                shown.value = drmq_message_value(m, &shown.n_value);
+                if (wants_headers) {
+                        r = collect_headers(rc, m);
+                        if (r < 0)
+                                return r;
+                        shown.headers = rc->headers;
+                        shown.n_headers = drmq_message_n_headers(m);
                 }
+                format_print(rc->config->format, &rc->output, &shown);
+                rc->n_bytes += shown.n_value;
         }
         if (!has_uncommitted(rc))
                 rc->committed_usec = now_monotonic_usec();
         rc->n += n;
+        return 0;
 }
 
 /* Return: 1 go on; 0 done; negative errno, logged unless it is -EPIPE. */
@@ -153,7 +184,9 @@ static int step(struct receiver *rc) {
 
         now = now_monotonic_usec();
         if (r > 0) {
-                print(rc, (size_t) r);
+                r = print(rc, (size_t) r);
+                if (r < 0)
+                        return r;
                 rc->last_usec = now;
         } else if (drmq_consumer_is_at_end(rc->consumer))
                 return 0;
@@ -229,5 +262,6 @@ int receiver_run(drmq_client *c, drmq_consumer *k, const struct receiver_config 
         s = state_of(&rc);
         progress_finish(&rc.progress, &s);
         writer_done(&rc.output);
+        mem_free(rc.headers);
         return status(&rc, r);
 }

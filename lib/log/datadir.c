@@ -30,6 +30,8 @@
 #define SHARDS_MAX ((NODE_COPY_BYTES - NODE_HEADER_BYTES) / 8u)
 #define SHARD_PREFIX "shard-"
 
+static_assert(SHARDS_MAX == DATADIR_SHARDS_MAX, "what a copy has room for");
+
 struct node {
         uint64_t sequence;
         struct node_identity identity;
@@ -602,5 +604,88 @@ int datadir_create_shard(struct datadir *d, uint64_t shard) {
 }
 
 char *datadir_shard_path(const struct datadir *d, uint64_t shard) {
-        return mem_asprintf("%s/" SHARD_PREFIX "%" PRIu64, d->path, shard);
+        return datadir_path_of_shard(d->path, shard);
+}
+
+/* ---- Looking from outside ---- */
+
+char *datadir_path_of_shard(const char *path, uint64_t shard) {
+        return mem_asprintf("%s/" SHARD_PREFIX "%" PRIu64, path, shard);
+}
+
+/* The folders that look like shards. Return: 0; -ENOTDIR there is none; what the disk says. */
+static int guess_shards(struct io *io, const char *path, struct datadir_info *ret) {
+        char **names;
+        size_t n;
+        int r;
+
+        r = io_list(io, path, &names, &n);
+        if (r < 0)
+                return r;
+
+        ret->n_shards = 0;
+        for (size_t i = 0; i < n; i++) {
+                uint64_t shard;
+                size_t k;
+
+                if (!shard_name_parse(names[i], &shard) || ret->n_shards == DATADIR_SHARDS_MAX)
+                        continue;
+                for (k = ret->n_shards++; k > 0 && ret->shards[k - 1] > shard; k--)
+                        ret->shards[k] = ret->shards[k - 1];
+                ret->shards[k] = shard;
+        }
+        io_names_free(names, n);
+        ret->is_guessed = true;
+        return ret->n_shards > 0 ? 0 : -ENOTDIR;
+}
+
+int datadir_read(struct io *io, const char *path, struct datadir_info *ret) {
+        _cleanup_(mem_freep) char *file_path = NULL;
+        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
+        _cleanup_(mem_freep) uint8_t *block = NULL;
+        _cleanup_(mem_freep) struct node *node = NULL;
+        struct io_stat st;
+        uint64_t sequence = 0;
+        int r;
+
+        assert(io);
+        assert(path);
+        assert(ret);
+
+        r = io_stat(io, path, &st);
+        if (r < 0)
+                return r;
+        if (!st.is_dir)
+                return -ENOTDIR;
+
+        file_path = mem_asprintf("%s/node", path);
+        block = mem_alloc(NODE_COPY_BYTES);
+        node = new0(struct node, 1);
+        if (!file_path || !block || !node)
+                return -ENOMEM;
+
+        *ret = (struct datadir_info){ .copies = { -EBADMSG, -EBADMSG } };
+        r = io_open(io, file_path, IO_OPEN_READ, &file);
+        if (r < 0 && r != -ENOENT)
+                return r;
+
+        for (unsigned i = 0; file && i < N_COPIES; i++) {
+                ssize_t n = io_pread(file,
+                                     block,
+                                     NODE_COPY_BYTES,
+                                     (uint64_t) i * NODE_COPY_BYTES,
+                                     /* flags= */ 0);
+
+                ret->copies[i] = n == NODE_COPY_BYTES ? node_decode(block, node) : -EBADMSG;
+                if (ret->copies[i] == -EPROTONOSUPPORT)
+                        return -EPROTONOSUPPORT;
+                if (ret->copies[i] < 0 || node->sequence <= sequence)
+                        continue;
+                sequence = node->sequence;
+                ret->identity = node->identity;
+                ret->n_shards = node->n_shards;
+                memcpy(ret->shards, node->shards, sizeof(ret->shards));
+        }
+
+        return sequence > 0 ? 0 : guess_shards(io, path, ret);
 }

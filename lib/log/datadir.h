@@ -17,6 +17,9 @@
 
 struct datadir;
 
+/* As many as can be listed. */
+#define DATADIR_SHARDS_MAX 504u
+
 struct node_identity {
         uint64_t node_id;
         uint8_t cluster_id[16];
@@ -42,6 +45,27 @@ int datadir_open(struct io *io,
                  char **reterr_what);
 struct datadir *datadir_free(struct datadir *d);
 DEFINE_CLEANUP(struct datadir *, datadir_free)
+
+struct datadir_info {
+        struct node_identity identity;
+        size_t n_shards;
+        uint64_t shards[DATADIR_SHARDS_MAX]; /* ascending */
+        int copies[2]; /* of `node`: 0 good; -EBADMSG damaged; -EPROTONOSUPPORT a newer format */
+        bool is_guessed; /* both are bad, or there is none: the shards are the folders that are
+                            there, the identity is zeroes */
+};
+
+/**
+ * datadir_read() - who a directory belongs to, without its lock
+ *
+ * For who only reads; a daemon may be at work. Nothing is written.
+ *
+ * Return: 0; -ENOENT it is not there; -ENOTDIR it is not a node's directory; -EPROTONOSUPPORT a
+ * newer format; -EACCES, -ENOMEM, … of the system.
+ */
+int datadir_read(struct io *io, const char *path, struct datadir_info *ret);
+/* "PATH/shard-N"; returns new string. */
+char *datadir_path_of_shard(const char *path, uint64_t shard);
 
 const struct node_identity *datadir_identity(const struct datadir *d);
 const char *datadir_path(const struct datadir *d);
