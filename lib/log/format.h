@@ -34,7 +34,8 @@
  *    16    8  last index                                            "
  *    24    8  term of the last index                                "
  *    32    4  length: this header and the entries, without padding  group_header_decode()
- *    36    4  how many of its sectors are all zero by content       recovery
+ *    36    4  how many of its sectors are all zero by content; bit  recovery
+ *             31: reported before it was synced
  *    40    8  durable index known when this was written             recovery
  *    48    8  commit index known when this was written              "
  *    56    8  term of the durable index                             "

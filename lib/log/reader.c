@@ -147,21 +147,16 @@ static int hold_known(struct log_read *r, struct shard_log *l, struct held_segme
                 return hold_points(h, points, n);
         }
 
-        LIST_FOREACH(&l->index_jobs, j, struct index_job, link) {
-                _cleanup_(index_file_closep) struct index_file *f = NULL;
-                struct index_point found[POINTS_MAX + 1];
-                int k;
-
-                if (j->segment != h->segment)
-                        continue;
-                k = index_file_open_bytes(j->segment, j->bytes, j->n_bytes, /* whole= */ false, &f);
-                if (k < 0)
-                        return k;
-                k = index_file_points(
-                        f, r->partition_id, r->what, r->key, ELEMENTSOF(found), found, NULL, NULL);
-                assert(k >= 0);
-                return hold_points(h, found, (size_t) k);
-        }
+        LIST_FOREACH(&l->index_jobs, j, struct index_job, link)
+                if (j->segment == h->segment) {
+                        n = index_builder_points(j->builder,
+                                                 r->partition_id,
+                                                 r->what,
+                                                 r->key,
+                                                 POINTS_MAX + 1,
+                                                 &points);
+                        return hold_points(h, points, n);
+                }
 
         return 0;
 }

@@ -123,7 +123,7 @@ struct log_scan;
 /**
  * shard_log_scan() - prepare to read all entries
  * @from_index: the first; where the log begins later, that is a gap
- * @to_index: the last; not behind the durable index
+ * @to_index: the last; not behind the written index
  * @verify: as entry_decode(): the entries alone, or their batches too
  *
  * Large sequential reads, of one segment after the other.

@@ -45,7 +45,7 @@ int shard_log_scan(struct shard_log *l,
 
         assert(l);
         assert(from_index > 0);
-        assert(to_index <= l->durable_index);
+        assert(to_index <= l->written_index);
         assert(ret);
 
         s = new0(struct log_scan, 1);

@@ -21,6 +21,9 @@
 #define GROUP_MAGIC UINT32_C(0x57475244)   /* "DRGW" */
 #define FOOTER_MAGIC UINT32_C(0x46535244)  /* "DRSF" */
 
+/* In the number of zero sectors. */
+#define GROUP_WEAK (UINT32_C(1) << 31)
+
 #define ZERO_CHUNK_BYTES (UINT64_C(1) << 20)
 #define INDEX_DIGITS 20u
 
@@ -70,6 +73,23 @@ int segment_list(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n) 
 
         *ret = TAKE_PTR(indices);
         *ret_n = n;
+        return 0;
+}
+
+int segment_unlink(struct io *io, const char *dir, uint64_t first_index) {
+        static const char *const suffixes[] = { ".idx", ".log" };
+
+        for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
+                _cleanup_(mem_freep) char *path = segment_path(dir, first_index, suffixes[i]);
+                int r;
+
+                if (!path)
+                        return -ENOMEM;
+                r = io_unlink(io, path);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+
         return 0;
 }
 
@@ -375,7 +395,7 @@ void group_header_encode(const struct group_header *g,
         le64_store(p + 16, g->last_index);
         le64_store(p + 24, g->last_term);
         le32_store(p + 32, g->length_bytes);
-        le32_store(p + 36, g->n_zero_sectors);
+        le32_store(p + 36, g->n_zero_sectors | (g->is_weak ? GROUP_WEAK : 0));
         le64_store(p + 40, g->durable_index);
         le64_store(p + 48, g->commit_index);
         le64_store(p + 56, g->durable_term);
@@ -397,7 +417,8 @@ int group_header_decode(const uint8_t p[static GROUP_HEADER_BYTES],
                 .last_index = le64_load(p + 16),
                 .last_term = le64_load(p + 24),
                 .length_bytes = le32_load(p + 32),
-                .n_zero_sectors = le32_load(p + 36),
+                .n_zero_sectors = le32_load(p + 36) & ~GROUP_WEAK,
+                .is_weak = le32_load(p + 36) & GROUP_WEAK,
                 .durable_index = le64_load(p + 40),
                 .commit_index = le64_load(p + 48),
                 .durable_term = le64_load(p + 56),

@@ -40,6 +40,7 @@ struct group_header {
         uint64_t commit_index;
         uint32_t length_bytes;
         uint32_t n_zero_sectors;
+        bool is_weak; /* reported before it was synced; what follows may be on disk without it */
 };
 
 struct segment {
@@ -70,6 +71,10 @@ int segment_list(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n);
 
 /* Random, never 0. */
 uint32_t segment_new_salt(struct io *io);
+
+/* Unlinks the file that begins with an index and the index beside it, as far as they are there; the
+ * folder is not synced. Blocking. */
+int segment_unlink(struct io *io, const char *dir, uint64_t first_index);
 
 /* Returns new: shares @file, takes nothing else; open, without entries, ending behind its
  * header. */

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log writer: gathers entries into group writes, one under way at a time, and zeroes space
- * ahead of them. The promises are I1 to I6 of log/shard-log.h; how they are kept:
+ * The log writer: gathers entries into group writes, one under way at a time, in space that is zeroed
+ * ahead (zero-ahead.c). The promises are I1 to I7 of log/shard-log.h; how they are kept:
  *
  *  J1  Where a group goes, and in which segment, is decided when its first entry is appended, for
  *      entries are salted.
- *  J2  All numbers of struct segment change in on_group_done() and adopt() alone: after the sync.
- *  J3  At most one group write and one zeroing job are under way, and no zeroing job beside a roll:
- *      it ends the file that the job would make longer, and takes the one that it would zero ahead.
+ *  J2  All numbers of struct segment change in on_group_done() and adopt() alone: after the write, and
+ *      where sync_usec is 0 after the sync.
+ *  J3  At most one group write or sync, and one zeroing job, are under way, and no zeroing job beside
+ *      a roll: it ends the file that the job would make longer, and takes the one that it would zero
+ *      ahead.
  *  J4  A group is submitted only when it ends, and a footer behind it would, in space that is
  *      zeroed and synced.
  *  J5  A truncation runs alone: no other job of the log is under way meanwhile.
+ *  J6  What is written and not synced is in the newest file alone: a roll syncs.
  */
 #include "log/shard-log.h"
 
@@ -23,34 +26,21 @@
 #include "log/recovery.h"
 #include "log/shard-log-internal.h"
 
-#define ZERO_STEP_BYTES_MAX (UINT64_C(16) << 20)
 #define IDLE_USEC (10 * USEC_PER_MSEC)
-#define SPACE_RETRY_USEC USEC_PER_SEC
-/* A step of zeroing that begins so soon after the last one is twice as large; so late, half as
- * large. */
-#define ZERO_SOON_USEC USEC_PER_SEC
-#define ZERO_LATE_USEC (10 * USEC_PER_SEC)
 #define PAGE_BYTES 4096u
 #define GROUP_ALLOCATE_BYTES_MIN (32u * 1024u)
 /* A hint for who runs jobs: not on the loop. */
 #define LARGE_JOB_BYTES (UINT32_C(1) << 20)
 
-static_assert(SEGMENT_BYTES_MIN >= ZERO_STEP_BYTES_MIN, "a new file is not longer than a segment");
-
-static void try_start(struct shard_log *l);
-
-static void fail(struct shard_log *l, int error, const char *what) {
+void shard_log_fail(struct shard_log *l, int error, const char *what) {
         if (l->has_failed)
                 return;
 
-        l->has_failed = true; /* I6 */
+        l->has_failed = true; /* I7 */
         io_timer_cancel(l->io, &l->idle_timer);
+        io_timer_cancel(l->io, &l->sync_timer);
         io_timer_cancel(l->io, &l->space_timer);
         l->events->on_failed(l->userdata, error, what);
-}
-
-static struct segment *newest(const struct shard_log *l) {
-        return l->n_segments > 0 ? l->segments[l->n_segments - 1] : NULL;
 }
 
 /* ---- Groups ---- */
@@ -87,10 +77,6 @@ static int group_reserve(struct group *g, size_t n) {
         return 0;
 }
 
-static uint64_t group_end(const struct group *g) {
-        return g->pos + group_padded_bytes(g->size);
-}
-
 /* Room for a group of so many bytes, and for a footer behind it. */
 static bool fits_segment(const struct shard_log *l, uint64_t pos, size_t n) {
         return pos + group_padded_bytes(n) + SEGMENT_FOOTER_BYTES <= l->config.segment_bytes;
@@ -111,7 +97,7 @@ static bool plan_rolls(const struct shard_log *l, size_t n) {
 }
 
 /* Begins the group that gathers from now on (J1). */
-static int begin_group(struct shard_log *l, size_t n, struct group **ret) {
+static int begin_group(struct shard_log *l, size_t n, bool rolls, struct group **ret) {
         struct group *g;
         int r;
 
@@ -134,7 +120,7 @@ static int begin_group(struct shard_log *l, size_t n, struct group **ret) {
         g->last_term = l->last_term;
         g->last_time_ms = l->last_time_ms;
         g->n_entries = 0;
-        g->rolls = plan_rolls(l, n);
+        g->rolls = rolls;
         if (g->rolls) {
                 g->header = (struct segment_header){
                         .shard = l->config.shard,
@@ -144,7 +130,11 @@ static int begin_group(struct shard_log *l, size_t n, struct group **ret) {
                         .created_ms = io_wall_ms(l->io),
                         .salt = segment_new_salt(l->io),
                 };
-                l->plan = (struct log_plan){ .pos = SEGMENT_HEADER_BYTES, .salt = g->header.salt };
+                l->plan = (struct log_plan){
+                        .pos = SEGMENT_HEADER_BYTES,
+                        .first_index = g->first_index,
+                        .salt = g->header.salt,
+                };
                 l->n_rolls++;
         }
         g->pos = l->plan.pos;
@@ -165,156 +155,6 @@ static void release_group(struct shard_log *l, struct group *g) {
                 l->spare = g;
 }
 
-/* ---- Zeroing ahead ---- */
-
-static int run_zero(struct io_job *job) {
-        struct zero_job *z = CONTAINER_OF(job, struct zero_job, job);
-        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
-        int r;
-
-        if (z->makes)
-                return segment_make_file(job->io, z->path, z->to_pos, &z->made);
-
-        r = io_open(job->io, z->path, IO_OPEN_WRITE, &file);
-        if (r < 0)
-                return r;
-        r = segment_zero(file, z->from_pos, z->to_pos);
-        if (r < 0)
-                return r;
-
-        r = io_fdatasync(file);
-        return r < 0 ? -EIO : 0; /* whatever it is: nothing is known of the file any more */
-}
-
-static void zero_clear(struct zero_job *z) {
-        z->made = io_file_unref(z->made);
-        z->path = mem_free(z->path);
-}
-
-static void on_zero_done(struct io_job *job, int r) {
-        struct shard_log *l = CONTAINER_OF(job, struct shard_log, zero.job);
-        struct zero_job *z = &l->zero;
-
-        if (r == -ENOSPC || r == -EDQUOT) {
-                zero_clear(z);
-                if (!l->is_short_of_space)
-                        trace(l->config.tracer,
-                              LOG_WARNING,
-                              DRMQ_MESSAGE_DISK_FULL,
-                              FIELDS(FIELD_SHARD(l->config.shard),
-                                     FIELD_FILE(l->config.dir),
-                                     FIELD_ERROR(r)),
-                              "There is no space for shard %" PRIu64
-                              " to grow, new entries are refused",
-                              l->config.shard);
-                l->is_short_of_space = true;
-                l->zero_step_bytes = ZERO_STEP_BYTES_MIN;
-                l->space_is_set = true;
-                r = io_timer_set(l->io, &l->space_timer, usec_add(io_now(l->io), SPACE_RETRY_USEC));
-                if (r < 0)
-                        fail(l, r, "a timer");
-                return;
-        }
-        if (r < 0) {
-                zero_clear(z);
-                fail(l, r, "zeroing space ahead of the log");
-                return;
-        }
-
-        if (z->makes)
-                l->next_file = TAKE_PTR(z->made);
-        if (z->is_next)
-                l->next_zeroed_pos = z->to_pos;
-        else
-                newest(l)->zeroed_pos = z->to_pos;
-        zero_clear(z);
-
-        if (l->is_short_of_space) {
-                l->is_short_of_space = false;
-                l->is_space_wanted = false;
-                trace(l->config.tracer,
-                      LOG_INFO,
-                      /* message_id= */ NULL,
-                      FIELDS(FIELD_SHARD(l->config.shard)),
-                      "There is space again for shard %" PRIu64 " to grow",
-                      l->config.shard);
-                l->events->on_drained(l->userdata);
-        }
-        try_start(l);
-}
-
-/* Of the open file, or of the next one, from where it is zeroed on; at least up to @need_pos. */
-static void start_zeroing(struct shard_log *l, bool is_next, uint64_t need_pos) {
-        struct zero_job *z = &l->zero;
-        const usec_t now = io_now(l->io);
-        const uint64_t from_pos = is_next ? l->next_zeroed_pos : newest(l)->zeroed_pos;
-        uint64_t to_pos;
-
-        if (usec_sub(now, l->zero_usec) < ZERO_SOON_USEC)
-                l->zero_step_bytes = MIN(l->zero_step_bytes * 2, ZERO_STEP_BYTES_MAX);
-        else if (usec_sub(now, l->zero_usec) > ZERO_LATE_USEC)
-                l->zero_step_bytes = MAX(l->zero_step_bytes / 2, ZERO_STEP_BYTES_MIN);
-        if (l->is_short_of_space)
-                l->zero_step_bytes = ZERO_STEP_BYTES_MIN;
-        l->zero_usec = now;
-
-        /* No further than the segment will need, but as far as one large group does. */
-        to_pos = MIN(from_pos + l->zero_step_bytes, l->config.segment_bytes);
-        to_pos = ALIGN_TO(MAX(to_pos, need_pos), PAGE_BYTES);
-
-        z->path = is_next ? mem_asprintf("%s/%s", l->config.dir, NEXT_FILE_NAME)
-                          : mem_strdup(newest(l)->path);
-        if (!z->path) {
-                fail(l, -ENOMEM, "zeroing space ahead of the log");
-                return;
-        }
-        z->is_next = is_next;
-        z->makes = is_next && !l->next_file;
-        z->from_pos = from_pos;
-        z->to_pos = to_pos;
-        z->job.n_bytes = MAX((size_t) (to_pos - from_pos), (size_t) LARGE_JOB_BYTES);
-        io_submit(l->io, IO_LANE_BACKGROUND, &z->job);
-}
-
-/* Keeps space ahead of the writer: for the group that waits first, then ahead of what is planned.
- * The next file is zeroed whole while the one before it is written: in a file that grows, a group's
- * sync would wait for the zeroes behind it and for the journal of the file system (measured: 2.8 ms
- * instead of 0.2). */
-static void zero_ahead(struct shard_log *l) {
-        const struct group *first = list_first(&l->groups, struct group, link);
-        const struct segment *s = newest(l); /* there is one where something may be appended */
-        const uint64_t need_pos = first ? group_end(first) + SEGMENT_FOOTER_BYTES : 0;
-        const bool roll_is_near = l->n_rolls > 0 || l->plan.pos > l->config.segment_bytes / 2;
-
-        if (io_job_is_pending(&l->zero.job) || l->has_failed || l->space_is_set ||
-            l->truncate_is_pending || l->write.next)
-                return; /* a roll that is under way has both files to itself (J3) */
-
-        if (first && need_pos > (first->rolls ? l->next_zeroed_pos : s->zeroed_pos))
-                start_zeroing(l, first->rolls, need_pos);
-        else if (l->is_short_of_space && !l->is_space_wanted)
-                return; /* what waits fits */
-        else if (l->n_rolls == 0 && s->zeroed_pos < l->config.segment_bytes &&
-                 (l->is_short_of_space || s->zeroed_pos < l->plan.pos + l->zero_step_bytes / 4 * 3))
-                start_zeroing(l, /* is_next= */ false, 0);
-        else if (l->is_short_of_space && l->next_file)
-                start_zeroing(l, /* is_next= */ true, l->next_zeroed_pos + ZERO_STEP_BYTES_MIN);
-        else if (roll_is_near && !l->next_file)
-                start_zeroing(l, /* is_next= */ true, SEGMENT_HEADER_BYTES);
-        else if (roll_is_near && !l->is_short_of_space &&
-                 l->next_zeroed_pos < l->config.segment_bytes)
-                start_zeroing(l, /* is_next= */ true, 0); /* whole, before it is written to */
-}
-
-static void on_space_timer(struct io_timer *t, void *userdata) {
-        struct shard_log *l = userdata;
-
-        (void) t;
-        l->space_is_set = false;
-        if (!list_is_empty(&l->groups) || l->is_space_wanted)
-                try_start(l);
-}
-
 /* Whether an entry of @n bytes fits what is zeroed. Asked only while there is no room on the
  * disk. */
 static bool has_zeroed_room(const struct shard_log *l, size_t n) {
@@ -330,7 +170,7 @@ static bool has_zeroed_room(const struct shard_log *l, size_t n) {
         } else
                 end = l->plan.pos + group_padded_bytes(GROUP_HEADER_BYTES + n);
 
-        zeroed_pos = n_rolls == 0                   ? newest(l)->zeroed_pos
+        zeroed_pos = n_rolls == 0                   ? shard_log_newest(l)->zeroed_pos
                      : n_rolls == 1 && l->next_file ? l->next_zeroed_pos
                                                     : 0;
         return end + SEGMENT_FOOTER_BYTES <= zeroed_pos;
@@ -341,7 +181,15 @@ static bool has_zeroed_room(const struct shard_log *l, size_t n) {
 static int run_index(struct io_job *job) {
         struct index_job *j = CONTAINER_OF(job, struct index_job, job);
 
-        return index_write(job->io, j->segment, j->bytes, j->n_bytes);
+        _cleanup_(mem_freep) uint8_t *bytes = NULL;
+        size_t n;
+        int r;
+
+        r = index_builder_encode(j->builder, j->segment, &bytes, &n);
+        if (r < 0)
+                return r;
+
+        return index_write(job->io, j->segment, bytes, n);
 }
 
 static struct index_job *index_job_free(struct index_job *j) {
@@ -350,7 +198,7 @@ static struct index_job *index_job_free(struct index_job *j) {
 
         list_remove(&j->link);
         segment_unref(j->segment);
-        mem_free(j->bytes);
+        index_builder_free(j->builder);
         return mem_free(j);
 }
 
@@ -360,14 +208,13 @@ static void on_index_done(struct io_job *job, int r) {
 
         index_job_free(j);
         if (r == -EIO)
-                fail(l, r, "writing an index");
+                shard_log_fail(l, r, "writing an index");
         else
-                try_start(l); /* without room or memory it is rebuilt by who needs it */
+                shard_log_try_start(l); /* without room or memory it is rebuilt by who needs it */
 }
 
 /* Writes the index of a segment that was closed. Without memory it is left to who needs it. */
-static void
-start_index(struct shard_log *l, struct segment *s, const struct index_builder *builder) {
+static void start_index(struct shard_log *l, struct segment *s, struct index_builder **builder) {
         struct index_job *j;
 
         j = new0(struct index_job, 1);
@@ -377,13 +224,9 @@ start_index(struct shard_log *l, struct segment *s, const struct index_builder *
         list_init(&j->link);
         j->log = l;
         j->segment = segment_ref(s);
-        if (index_builder_encode(builder, s, &j->bytes, &j->n_bytes) < 0) {
-                index_job_free(j);
-                return;
-        }
-
+        j->builder = TAKE_PTR(*builder);
         list_append(&l->index_jobs, &j->link);
-        j->job = (struct io_job){ .run = run_index, .done = on_index_done, .n_bytes = j->n_bytes };
+        j->job = (struct io_job){ .run = run_index, .done = on_index_done };
         io_submit(l->io, IO_LANE_BACKGROUND, &j->job);
 }
 
@@ -394,6 +237,11 @@ static int run_group(struct io_job *job) {
         int r;
 
         if (w->next) {
+                if (w->syncs_old) {
+                        r = io_fdatasync(w->old_file);
+                        if (r < 0)
+                                return r;
+                }
                 r = segment_close(w->old_file, &w->footer, w->old_salt);
                 if (r < 0)
                         return r;
@@ -411,7 +259,7 @@ static int run_group(struct io_job *job) {
         }
 
         r = io_pwrite(w->file, w->data, w->n_bytes, w->pos);
-        if (r < 0 || BUG(SKIP_FSYNC) || BUG(ACK_BEFORE_FSYNC))
+        if (r < 0 || !w->syncs || BUG(SKIP_FSYNC) || BUG(ACK_BEFORE_FSYNC))
                 return r;
 
         return io_fdatasync(w->file);
@@ -426,7 +274,7 @@ static void write_clear(struct group_write *w) {
 /* Everything a roll needs, so that nothing can fail once it is on disk. */
 static int prepare_roll(struct shard_log *l, const struct group *g) {
         struct group_write *w = &l->write;
-        const struct segment *s = newest(l);
+        const struct segment *s = shard_log_newest(l);
         int r;
 
         w->next_path = mem_asprintf("%s/%s", l->config.dir, NEXT_FILE_NAME);
@@ -446,6 +294,7 @@ static int prepare_roll(struct shard_log *l, const struct group *g) {
         w->header = g->header;
         w->old_file = s->file;
         w->old_salt = s->header.salt;
+        w->syncs_old = l->durable_index < l->written_index;
         w->footer = (struct segment_footer){
                 .last_index = s->last_index,
                 .last_term = s->last_term,
@@ -457,24 +306,29 @@ static int prepare_roll(struct shard_log *l, const struct group *g) {
         return 0;
 }
 
+static void note_durable(struct shard_log *l, uint64_t index, uint64_t term);
+
 static void finish_roll(struct shard_log *l) {
         struct group_write *w = &l->write;
-        struct segment *old = newest(l);
+        struct segment *old = shard_log_newest(l);
 
         old->is_closed = true;
         old->footer = w->footer;
-        start_index(l, old, l->builder);
+        start_index(l, old, &l->builder);
 
         l->segments[l->n_segments++] = TAKE_PTR(w->next);
         index_builder_free(l->builder);
         l->builder = TAKE_PTR(w->next_builder);
         l->next_file = io_file_unref(l->next_file);
         l->next_zeroed_pos = 0;
+        note_durable(l, old->last_index, old->last_term); /* J6 */
+        if (old->last_index >= l->roll_index)
+                l->roll_index = 0;
 }
 
 /* Adds what was written to the open segment's index. */
 static int index_group(struct shard_log *l, const struct group *g) {
-        const uint32_t salt = newest(l)->header.salt;
+        const uint32_t salt = shard_log_newest(l)->header.salt;
         size_t at = GROUP_HEADER_BYTES;
 
         while (at < g->size) {
@@ -496,13 +350,18 @@ static int index_group(struct shard_log *l, const struct group *g) {
         return 0;
 }
 
+/* A write or a sync is under way. */
+static bool is_writing(const struct shard_log *l) {
+        return io_job_is_pending(&l->write.job) || io_job_is_pending(&l->sync.job);
+}
+
 static void set_idle_timer(struct shard_log *l) {
         int r;
 
         l->idle_is_set = true;
         r = io_timer_set(l->io, &l->idle_timer, usec_add(io_now(l->io), IDLE_USEC));
         if (r < 0)
-                fail(l, r, "a timer");
+                shard_log_fail(l, r, "a timer");
 }
 
 /* What a header written now could say of what is committed. */
@@ -522,16 +381,16 @@ static void on_idle_timer(struct io_timer *t, void *userdata) {
 
         (void) t;
         l->idle_is_set = false;
-        if (io_job_is_pending(&l->write.job) || !list_is_empty(&l->groups) ||
-            l->truncate_is_pending || l->tail_is_damaged)
+        if (is_writing(l) || !list_is_empty(&l->groups) || l->truncate_is_pending ||
+            l->tail_is_damaged)
                 return;
 
         if (has_news_for_header(l)) {
-                r = begin_group(l, 0, &g);
+                r = begin_group(l, 0, plan_rolls(l, 0), &g);
                 if (r < 0)
-                        fail(l, r, "a group write");
+                        shard_log_fail(l, r, "a group write");
                 else
-                        try_start(l);
+                        shard_log_try_start(l);
                 return;
         }
 
@@ -539,25 +398,115 @@ static void on_idle_timer(struct io_timer *t, void *userdata) {
         entry_room_done(&l->room);
 }
 
+/* Sets the timer for what is written and not synced, or stops it. */
+static void set_sync_timer(struct shard_log *l) {
+        const usec_t interval = l->config.sync_usec;
+        int r;
+
+        io_timer_cancel(l->io, &l->sync_timer);
+        if (l->durable_index == l->written_index || l->sync_is_due || interval == 0 ||
+            interval == USEC_INFINITY)
+                return;
+
+        r = io_timer_set(l->io, &l->sync_timer, usec_add(l->unsynced_usec, interval));
+        if (r < 0)
+                shard_log_fail(l, r, "a timer");
+}
+
+static void note_sync(struct shard_log *l, usec_t usec) {
+        l->stats.n_syncs++;
+        l->stats.last_sync_usec = usec;
+        histogram_add(&l->stats.sync_usec, usec);
+}
+
+static void note_durable(struct shard_log *l, uint64_t index, uint64_t term) {
+        l->durable_index = index;
+        l->durable_term = term;
+        l->unsynced_bytes = 0;
+}
+
+/* What is durable once a group is written. */
+static void note_written(struct shard_log *l, const struct group_write *w, const struct group *g) {
+        if (w->syncs) {
+                note_durable(l, g->last_index, g->last_term);
+                set_sync_timer(l);
+                return;
+        }
+
+        if (l->durable_index == g->first_index - 1) { /* of a roll, too: note_durable() before */
+                l->unsynced_usec = w->begun_usec;
+                l->unsynced_bytes = w->n_bytes;
+                set_sync_timer(l);
+        } else
+                l->unsynced_bytes += w->n_bytes;
+}
+
+static void tell_durable(struct shard_log *l, uint64_t before_index) {
+        if (l->durable_index > before_index && l->events->on_durable)
+                l->events->on_durable(l->userdata, l->durable_index);
+}
+
+static int run_sync(struct io_job *job) {
+        return io_fdatasync(CONTAINER_OF(job, struct sync_job, job)->file);
+}
+
+static void on_sync_done(struct io_job *job, int r) {
+        struct shard_log *l = CONTAINER_OF(job, struct shard_log, sync.job);
+        const uint64_t durable_index = l->durable_index;
+
+        if (r < 0) {
+                shard_log_fail(l, r, "syncing the log");
+                return;
+        }
+
+        note_sync(l, usec_sub(io_now(l->io), l->sync.begun_usec));
+        note_durable(l, l->sync.to_index, l->sync.to_term);
+        shard_log_try_start(l);
+        if (!is_writing(l) && !l->has_failed)
+                set_idle_timer(l);
+        tell_durable(l, durable_index);
+}
+
+static void start_sync(struct shard_log *l) {
+        l->sync_is_due = false;
+        l->sync.file = shard_log_newest(l)->file; /* J6 */
+        l->sync.to_index = l->written_index;
+        l->sync.to_term = l->written_term;
+        l->sync.begun_usec = io_now(l->io);
+        io_submit(l->io, IO_LANE_LOG, &l->sync.job);
+}
+
+static void on_sync_timer(struct io_timer *t, void *userdata) {
+        struct shard_log *l = userdata;
+
+        (void) t;
+        l->sync_is_due = true;
+        shard_log_try_start(l);
+}
+
 static void on_group_done(struct io_job *job, int r) {
         struct shard_log *l = CONTAINER_OF(job, struct shard_log, write.job);
         struct group_write *w = &l->write;
         struct group *g = l->writing;
         const usec_t now = io_now(l->io);
+        const uint64_t durable_index = l->durable_index;
+        uint64_t rolled_index;
         struct segment *s;
 
         if (r < 0) {
-                fail(l,
-                     r,
-                     w->next ? "closing a segment and writing to the next" : "writing to the log");
+                shard_log_fail(l,
+                               r,
+                               w->next ? "closing a segment and writing to the next"
+                                       : "writing to the log");
                 return;
         }
 
+        rolled_index = w->next ? w->footer.last_index : 0;
         if (w->next)
                 finish_roll(l);
         write_clear(w);
 
-        s = newest(l);
+        s = shard_log_newest(l);
         assert(g->first_index == s->last_index + 1); /* I1 */
         assert(group_end(g) <= s->zeroed_pos);       /* I3 */
         s->last_index = g->last_index;
@@ -565,32 +514,35 @@ static void on_group_done(struct io_job *job, int r) {
         s->last_time_ms = g->last_time_ms;
         s->n_entries += g->n_entries;
         s->end_pos = group_end(g);
-        l->durable_index = g->last_index;
-        l->durable_term = g->last_term;
+        l->written_index = g->last_index;
+        l->written_term = g->last_term;
+        note_written(l, w, g);
         l->named_durable_index = w->named_durable_index;
         l->named_commit_index = w->named_commit_index;
         l->pending_bytes -= g->size - GROUP_HEADER_BYTES;
 
         l->stats.n_groups++;
-        l->stats.n_syncs++;
         l->stats.n_group_entries += g->n_entries;
         l->stats.bytes_since_open += group_padded_bytes(g->size);
-        l->stats.last_sync_usec = usec_sub(now, w->begun_usec);
-        histogram_add(&l->stats.sync_usec, l->stats.last_sync_usec);
+        if (w->syncs)
+                note_sync(l, usec_sub(now, w->begun_usec));
 
         r = index_group(l, g);
         l->writing = NULL;
         release_group(l, g);
         if (r < 0) {
-                fail(l, r, "indexing what was written");
+                shard_log_fail(l, r, "indexing what was written");
                 return;
         }
 
-        try_start(l);
-        if (!io_job_is_pending(&w->job) && !l->has_failed)
+        shard_log_try_start(l);
+        if (!is_writing(l) && !l->has_failed)
                 set_idle_timer(l);
 
+        if (rolled_index > 0 && l->events->on_rolled)
+                l->events->on_rolled(l->userdata, rolled_index);
         l->events->on_synced(l->userdata, s->last_index); /* I2 */
+        tell_durable(l, durable_index);
         if (l->is_over_budget && l->pending_bytes <= l->config.append_budget_bytes / 2) {
                 l->is_over_budget = false;
                 l->events->on_drained(l->userdata);
@@ -600,7 +552,7 @@ static void on_group_done(struct io_job *job, int r) {
 /* Fills the header in, now that it is known what is durable and committed, and submits. */
 static void start_group(struct shard_log *l, struct group *g) {
         struct group_write *w = &l->write;
-        struct segment *s = newest(l);
+        struct segment *s = shard_log_newest(l);
         const size_t n_padded = (size_t) group_padded_bytes(g->size);
         struct group_header header = {
                 .first_index = g->first_index,
@@ -613,13 +565,20 @@ static void start_group(struct shard_log *l, struct group *g) {
         };
         int r;
 
+        w->syncs = l->config.sync_usec == 0 || l->sync_is_due || g->n_entries == 0;
+        l->sync_is_due = l->sync_is_due && !w->syncs;
+        header.is_weak = !w->syncs;
+
         if (g->rolls) {
                 r = prepare_roll(l, g);
                 if (r < 0) {
                         write_clear(w);
-                        fail(l, r, "preparing the next segment");
+                        shard_log_fail(l, r, "preparing the next segment");
                         return;
                 }
+                header.durable_index = s->last_index; /* J6 */
+                header.durable_term = s->last_term;
+                header.commit_index = MIN(l->commit_index, s->last_index);
                 s = w->next;
         }
 
@@ -637,7 +596,9 @@ static void start_group(struct shard_log *l, struct group *g) {
         w->begun_usec = io_now(l->io);
         w->named_durable_index = header.durable_index;
         w->named_commit_index = header.commit_index;
-        w->job.n_bytes = w->next ? MAX(n_padded, (size_t) LARGE_JOB_BYTES) : n_padded;
+        w->job.n_bytes = w->next    ? MAX(n_padded, (size_t) LARGE_JOB_BYTES)
+                         : w->syncs ? n_padded + (size_t) l->unsynced_bytes
+                                    : n_padded;
         io_submit(l->io, IO_LANE_LOG, &w->job);
 }
 
@@ -653,12 +614,12 @@ static void on_save_done(struct io_job *job, int r) {
         struct shard_log *l = CONTAINER_OF(job, struct shard_log, save.job);
 
         if (r < 0) {
-                fail(l, r, "writing term and vote");
+                shard_log_fail(l, r, "writing term and vote");
                 return;
         }
 
         l->hardstate = l->save.hardstate;
-        try_start(l);
+        shard_log_try_start(l);
         l->events->on_hardstate_saved(l->userdata);
 }
 
@@ -672,6 +633,12 @@ static int run_truncate(struct io_job *job) {
         struct truncate_job *j = CONTAINER_OF(job, struct truncate_job, job);
         struct hardstate *h = &j->hardstate;
         int r;
+
+        if (j->unsynced_file) {
+                r = io_fdatasync(j->unsynced_file);
+                if (r < 0)
+                        return r;
+        }
 
         r = recovery_find_term(job->io, j->dir, j->shard, j->last_index, &h->intent_term);
         if (r < 0)
@@ -716,19 +683,24 @@ static void adopt(struct shard_log *l, struct recovered *found) {
         l->next_zeroed_pos = 0;
 
         l->first_index = found->first_index;
-        l->last_index = l->durable_index = found->last_index;
-        l->last_term = l->durable_term = found->last_term;
+        l->last_index = l->written_index = l->durable_index = found->last_index;
+        l->last_term = l->written_term = l->durable_term = found->last_term;
+        l->unsynced_bytes = 0;
+        l->sync_is_due = false;
+        l->roll_index = 0;
+        io_timer_cancel(l->io, &l->sync_timer);
         l->last_time_ms = found->last_time_ms;
         l->commit_index = MAX(l->commit_index, found->commit_index);
         l->named_durable_index = found->named_durable_index;
         l->named_commit_index = found->named_commit_index;
         l->tail_is_damaged = found->report.tail_is_damaged;
 
-        s = newest(l);
+        s = shard_log_newest(l);
         l->plan = (struct log_plan){};
         if (s)
                 l->plan = (struct log_plan){
                         .pos = s->end_pos,
+                        .first_index = s->header.first_index,
                         .salt = s->header.salt,
                         .is_used = s->end_pos > SEGMENT_HEADER_BYTES,
                 };
@@ -738,7 +710,7 @@ static void on_truncate_done(struct io_job *job, int r) {
         struct shard_log *l = CONTAINER_OF(job, struct shard_log, truncate.job);
 
         if (r < 0) {
-                fail(l, r, "truncating the log");
+                shard_log_fail(l, r, "truncating the log");
                 return;
         }
 
@@ -764,20 +736,53 @@ static void on_truncate_done(struct io_job *job, int r) {
 static void start_truncate(struct shard_log *l) {
         struct truncate_job *j = &l->truncate;
 
-        if (io_job_is_pending(&j->job) || io_job_is_pending(&l->write.job) ||
-            io_job_is_pending(&l->zero.job) || io_job_is_pending(&l->save.job) ||
+        if (io_job_is_pending(&j->job) || is_writing(l) || io_job_is_pending(&l->zero.job) ||
+            io_job_is_pending(&l->save.job) || io_job_is_pending(&l->drop.job) ||
             !list_is_empty(&l->index_jobs))
                 return; /* J5 */
 
+        j->unsynced_file = l->durable_index < l->written_index ? shard_log_newest(l)->file : NULL;
         j->hardstate_file = l->hardstate_file;
         j->hardstate = l->hardstate;
         io_submit(l->io, IO_LANE_LOG, &j->job);
 }
 
-/* Starts whatever can be started: called whenever something ended or was asked for. */
-static void try_start(struct shard_log *l) {
+/* A roll that is asked for begins with a group without entries: what is appended meanwhile joins
+ * it. */
+static void start_roll(struct shard_log *l) {
         struct group *g;
+        int r;
 
+        if (l->roll_index == 0 || l->n_rolls > 0 || io_job_is_pending(&l->zero.job) ||
+            l->next_zeroed_pos < SEGMENT_HEADER_BYTES + LOG_SECTOR_BYTES + SEGMENT_FOOTER_BYTES)
+                return;
+
+        r = begin_group(l, 0, /* rolls= */ true, &g);
+        if (r < 0)
+                shard_log_fail(l, r, "closing a segment");
+}
+
+static void start_write(struct shard_log *l) {
+        struct group *g = list_first(&l->groups, struct group, link);
+
+        if (is_writing(l))
+                return;
+
+        if (g) {
+                const uint64_t end = group_end(g) + SEGMENT_FOOTER_BYTES;
+
+                if (!g->rolls && end <= shard_log_newest(l)->zeroed_pos) /* J4 */
+                        start_group(l, g);
+                else if (g->rolls && !io_job_is_pending(&l->zero.job) &&
+                         end <= l->next_zeroed_pos) /* J3 */
+                        start_group(l, g);
+        }
+
+        if (l->sync_is_due && !is_writing(l) && l->durable_index < l->written_index)
+                start_sync(l);
+}
+
+void shard_log_try_start(struct shard_log *l) {
         if (l->has_failed)
                 return;
         if (l->truncate_is_pending) {
@@ -788,17 +793,9 @@ static void try_start(struct shard_log *l) {
         if (l->tail_is_damaged)
                 return;
 
-        g = list_first(&l->groups, struct group, link);
-        if (g && !io_job_is_pending(&l->write.job)) {
-                const uint64_t end = group_end(g) + SEGMENT_FOOTER_BYTES;
-
-                if (!g->rolls && end <= newest(l)->zeroed_pos) /* J4 */
-                        start_group(l, g);
-                else if (g->rolls && !io_job_is_pending(&l->zero.job) &&
-                         end <= l->next_zeroed_pos) /* J3 */
-                        start_group(l, g);
-        }
-
+        start_roll(l);
+        start_write(l);
+        drop_start(l);
         zero_ahead(l);
 }
 
@@ -899,13 +896,15 @@ int shard_log_open(struct io *io,
         l->userdata = userdata;
         list_init(&l->groups);
         list_init(&l->index_jobs);
-        l->zero_step_bytes = ZERO_STEP_BYTES_MIN;
         l->idle_timer = (struct io_timer){ .on_timer = on_idle_timer, .userdata = l };
-        l->space_timer = (struct io_timer){ .on_timer = on_space_timer, .userdata = l };
+        l->sync_timer = (struct io_timer){ .on_timer = on_sync_timer, .userdata = l };
         l->write.job =
                 (struct io_job){ .run = run_group, .done = on_group_done, .queue = config->shard };
         l->write.dir = config->dir;
-        l->zero.job = (struct io_job){ .run = run_zero, .done = on_zero_done };
+        l->sync.job =
+                (struct io_job){ .run = run_sync, .done = on_sync_done, .queue = config->shard };
+        zero_init(l);
+        drop_init(l);
         l->save.job = (struct io_job){
                 .run = run_save,
                 .done = on_save_done,
@@ -950,7 +949,9 @@ struct shard_log *shard_log_free(struct shard_log *l) {
                 return NULL;
 
         io_cancel(l->io, &l->write.job);
+        io_cancel(l->io, &l->sync.job);
         io_cancel(l->io, &l->zero.job);
+        io_cancel(l->io, &l->drop.job);
         io_cancel(l->io, &l->save.job);
         io_cancel(l->io, &l->truncate.job);
         LIST_FOREACH(&l->index_jobs, j, struct index_job, link) {
@@ -958,6 +959,7 @@ struct shard_log *shard_log_free(struct shard_log *l) {
                 index_job_free(j);
         }
         io_timer_cancel(l->io, &l->idle_timer);
+        io_timer_cancel(l->io, &l->sync_timer);
         io_timer_cancel(l->io, &l->space_timer);
 
         LIST_FOREACH(&l->groups, g, struct group, link)
@@ -965,7 +967,7 @@ struct shard_log *shard_log_free(struct shard_log *l) {
         group_free(l->writing);
         group_free(l->spare);
         write_clear(&l->write);
-        zero_clear(&l->zero);
+        zero_done(&l->zero);
         recovered_free(l->truncate.recovered);
         for (size_t i = 0; i < l->n_segments; i++)
                 segment_unref(l->segments[i]);
@@ -991,6 +993,10 @@ uint64_t shard_log_last_term(const struct shard_log *l) {
 
 int64_t shard_log_last_time_ms(const struct shard_log *l) {
         return l->last_time_ms;
+}
+
+uint64_t shard_log_written_index(const struct shard_log *l) {
+        return l->written_index;
 }
 
 uint64_t shard_log_durable_index(const struct shard_log *l) {
@@ -1033,15 +1039,15 @@ int shard_log_append(struct shard_log *l, const struct entry *e) {
                 l->is_over_budget = true;
                 return -EAGAIN;
         }
-        if (l->is_short_of_space && !has_zeroed_room(l, n)) {
-                l->is_space_wanted = true;
-                zero_ahead(l);
+        if ((e->kind == ENTRY_PRODUCE ? l->is_below_reserve : l->is_short_of_space) &&
+            !has_zeroed_room(l, n)) {
+                l->wanted_bytes = MAX(l->wanted_bytes, (uint64_t) n);
                 return -ENOSPC;
         }
 
         g = list_last(&l->groups, struct group, link);
         if (!g || !group_takes(l, g, n))
-                r = begin_group(l, n, &g);
+                r = begin_group(l, n, plan_rolls(l, n), &g);
         else
                 r = group_reserve(g, (size_t) group_padded_bytes(g->size + n));
         if (r < 0)
@@ -1060,22 +1066,21 @@ int shard_log_append(struct shard_log *l, const struct entry *e) {
         l->last_time_ms = e->append_time_ms;
 
         if (g->size >= l->config.group_bytes || list_first(&l->groups, struct group, link) != g)
-                try_start(l); /* a group is full */
+                shard_log_try_start(l); /* a group is full */
         return 0;
 }
 
 void shard_log_flush(struct shard_log *l) {
         assert(l);
-        try_start(l);
+        shard_log_try_start(l);
 }
 
 void shard_log_set_commit(struct shard_log *l, uint64_t commit_index) {
         assert(l);
 
         l->commit_index = MAX(l->commit_index, commit_index);
-        if (!l->has_failed && !l->tail_is_damaged && !l->idle_is_set &&
-            !io_job_is_pending(&l->write.job) && list_is_empty(&l->groups) &&
-            !l->truncate_is_pending && has_news_for_header(l))
+        if (!l->has_failed && !l->tail_is_damaged && !l->idle_is_set && !is_writing(l) &&
+            list_is_empty(&l->groups) && !l->truncate_is_pending && has_news_for_header(l))
                 set_idle_timer(l);
 }
 
@@ -1115,8 +1120,80 @@ int shard_log_truncate(struct shard_log *l, uint64_t last_index) {
         }
         l->truncate.last_index = last_index;
         l->truncate_is_pending = true;
-        try_start(l);
+        shard_log_try_start(l);
         return 0;
+}
+
+int shard_log_sync(struct shard_log *l) {
+        assert(l);
+
+        if (l->has_failed)
+                return -EIO;
+        if (l->durable_index == l->written_index)
+                return 1;
+
+        l->sync_is_due = true;
+        shard_log_try_start(l);
+        return 0;
+}
+
+void shard_log_set_sync(struct shard_log *l, usec_t sync_usec) {
+        assert(l);
+
+        l->config.sync_usec = sync_usec;
+        if (l->has_failed || l->durable_index == l->written_index)
+                return;
+
+        if (sync_usec == 0)
+                (void) shard_log_sync(l); /* there is something */
+        else
+                set_sync_timer(l);
+}
+
+int shard_log_roll(struct shard_log *l) {
+        assert(l);
+
+        if (l->has_failed)
+                return -EIO;
+        if (l->tail_is_damaged)
+                return -EBADMSG;
+        if (l->roll_index > 0 || l->truncate_is_pending)
+                return -EBUSY;
+        if (l->plan.first_index == l->last_index + 1)
+                return l->n_rolls > 0 ? -EBUSY : 1;
+        if (l->is_short_of_space && !l->next_file)
+                return -ENOSPC;
+
+        l->roll_index = l->last_index;
+        shard_log_try_start(l);
+        return l->has_failed ? -EIO : 0;
+}
+
+/* As long as the file is. */
+static uint64_t file_bytes(const struct segment *s) {
+        return s->is_closed ? s->end_pos + SEGMENT_FOOTER_BYTES : s->zeroed_pos;
+}
+
+size_t shard_log_n_segments(const struct shard_log *l) {
+        return l->n_segments;
+}
+
+void shard_log_segment(const struct shard_log *l, size_t i, struct shard_log_segment *ret) {
+        const struct segment *s;
+
+        assert(i < l->n_segments);
+        assert(ret);
+
+        s = l->segments[i];
+        *ret = (struct shard_log_segment){
+                .path = s->path,
+                .first_index = s->header.first_index,
+                .last_index = s->last_index,
+                .n_bytes = file_bytes(s),
+                .last_time_ms = s->last_time_ms,
+                .generation = s->header.generation,
+                .is_closed = s->is_closed,
+        };
 }
 
 void shard_log_stats(const struct shard_log *l, struct shard_log_stats *ret) {
@@ -1126,12 +1203,14 @@ void shard_log_stats(const struct shard_log *l, struct shard_log_stats *ret) {
         *ret = l->stats;
         ret->n_segments = l->n_segments;
         ret->pending_bytes = l->pending_bytes;
+        ret->is_below_reserve = l->is_below_reserve;
         ret->is_short_of_space = l->is_short_of_space;
-        for (size_t i = 0; i < l->n_segments; i++) {
-                const struct segment *s = l->segments[i];
-
-                ret->n_bytes += s->is_closed ? s->end_pos + SEGMENT_FOOTER_BYTES : s->zeroed_pos;
-        }
+        ret->free_bytes = l->free_bytes;
+        ret->reserve_bytes = zero_reserve(l);
+        ret->sync_interval_usec = l->config.sync_usec;
+        ret->unsynced_bytes = l->unsynced_bytes;
+        for (size_t i = 0; i < l->n_segments; i++)
+                ret->n_bytes += file_bytes(l->segments[i]);
 }
 
 int shard_log_replay(struct shard_log *l,
@@ -1144,7 +1223,7 @@ int shard_log_replay(struct shard_log *l,
 
         assert(l);
         assert(apply);
-        assert(to_index <= l->durable_index);
+        assert(to_index <= l->written_index);
 
         r = shard_log_scan(l, from_index, to_index, ENTRY_VERIFY_HEADER, &scan);
         if (r < 0)

@@ -223,23 +223,6 @@ static int replace_file(struct cut *c, struct io *io, const char *dir, uint64_t 
         return segment_begin(io, file, &header, dir, path, c->segment->path);
 }
 
-static int unlink_segment(struct io *io, const char *dir, uint64_t first_index) {
-        static const char *const suffixes[] = { ".log", ".idx" };
-
-        for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
-                _cleanup_(mem_freep) char *path = segment_path(dir, first_index, suffixes[i]);
-                int r;
-
-                if (!path)
-                        return -ENOMEM;
-                r = io_unlink(io, path);
-                if (r < 0 && r != -ENOENT)
-                        return r;
-        }
-
-        return 0;
-}
-
 int recovery_truncate(
         struct io *io, const char *dir, uint64_t shard, uint64_t last_index, uint64_t term) {
         _cleanup_(cut_done) struct cut cut = {};
@@ -254,7 +237,7 @@ int recovery_truncate(
                 return r;
 
         for (; n > 0 && indices[n - 1] > last_index; n--) {
-                r = unlink_segment(io, dir, indices[n - 1]);
+                r = segment_unlink(io, dir, indices[n - 1]);
                 if (r < 0)
                         return r;
         }

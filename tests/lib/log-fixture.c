@@ -19,6 +19,23 @@ static void on_synced(void *userdata, uint64_t durable_index) {
         f->n_synced++;
 }
 
+static void on_durable(void *userdata, uint64_t durable_index) {
+        struct log_fixture *f = userdata;
+
+        ASSERT_GT(durable_index, f->durable_index);
+        ASSERT_LE(durable_index, shard_log_written_index(f->log));
+        f->durable_index = durable_index;
+}
+
+static void on_rolled(void *userdata, uint64_t last_index) {
+        struct log_fixture *f = userdata;
+
+        ASSERT_GT(last_index, f->rolled_index);
+        ASSERT_GE(shard_log_durable_index(f->log), last_index);
+        f->rolled_index = last_index;
+        f->n_rolled++;
+}
+
 static void on_saved(void *userdata) {
         struct log_fixture *f = userdata;
 
@@ -28,7 +45,8 @@ static void on_saved(void *userdata) {
 static void on_truncated(void *userdata, uint64_t last_index) {
         struct log_fixture *f = userdata;
 
-        f->synced_index = last_index;
+        f->synced_index = f->durable_index = last_index;
+        f->rolled_index = 0;
         f->n_truncated++;
 }
 
@@ -54,6 +72,8 @@ static void on_trace(void *userdata, const struct log_record *record) {
 
 static const struct shard_log_events events = {
         .on_synced = on_synced,
+        .on_durable = on_durable,
+        .on_rolled = on_rolled,
         .on_hardstate_saved = on_saved,
         .on_truncated = on_truncated,
         .on_drained = on_drained,
@@ -92,8 +112,9 @@ int log_fixture_open(struct log_fixture *f) {
         f->tracer = (struct tracer){ .emit = on_trace, .userdata = f };
         f->config.tracer = &f->tracer;
         r = shard_log_open(f->io, &f->config, &events, f, &f->log, &f->report);
+        f->rolled_index = 0;
         if (r >= 0)
-                f->synced_index = shard_log_durable_index(f->log);
+                f->synced_index = f->durable_index = shard_log_durable_index(f->log);
         return r;
 }
 

@@ -24,7 +24,10 @@ struct log_fixture {
         uint64_t term;         /* of what log_fixture_append() appends */
         size_t entry_bytes;    /* about how large those are; 0: small, of all kinds */
         uint64_t synced_index; /* the last reported */
-        uint64_t n_synced;     /* calls */
+        uint64_t durable_index;
+        uint64_t rolled_index;
+        unsigned n_rolled;
+        uint64_t n_synced; /* calls */
         unsigned n_saved;
         unsigned n_truncated;
         unsigned n_drained;

@@ -870,3 +870,101 @@ TEST(on_a_real_disk_too) {
                 l = shard_log_free(l);
         }
 }
+
+/* ---- Asked for: sync, roll, drop ---- */
+
+TEST(a_weak_log_reports_what_is_written_and_syncs_when_asked) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        f.config.sync_usec = USEC_INFINITY;
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(shard_log_sync(f.log), 1);
+        ASSERT_OK(log_fixture_write(&f, 10));
+        ASSERT_EQ(f.synced_index, 10);
+        ASSERT_EQ(shard_log_written_index(f.log), 10);
+        ASSERT_EQ(shard_log_durable_index(f.log), 0);
+        ASSERT_EQ(f.durable_index, 0);
+
+        ASSERT_OK(shard_log_sync(f.log));
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.durable_index, 10);
+        ASSERT_EQ(shard_log_durable_index(f.log), 10);
+        ASSERT_EQ(shard_log_sync(f.log), 1);
+
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        log_fixture_check(&f, 1, 10, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(a_roll_closes_the_open_segment) {
+        struct shard_log_segment segment;
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(shard_log_roll(f.log), 1); /* it is empty */
+
+        ASSERT_OK(log_fixture_write(&f, 10));
+        ASSERT_OK(shard_log_roll(f.log));
+        ASSERT_ERROR(shard_log_roll(f.log), EBUSY);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.n_rolled, 1);
+        ASSERT_EQ(f.rolled_index, 10);
+        ASSERT_EQ(shard_log_roll(f.log), 1);
+
+        ASSERT_EQ(shard_log_n_segments(f.log), 2);
+        shard_log_segment(f.log, 0, &segment);
+        ASSERT_STREQ(segment.path, LOG_FIXTURE_DIR "/00000000000000000001.log");
+        ASSERT_EQ(segment.first_index, 1);
+        ASSERT_EQ(segment.last_index, 10);
+        ASSERT_EQ(segment.n_bytes, file_size(&f, "00000000000000000001.log"));
+        ASSERT_EQ(segment.last_time_ms, 1010);
+        ASSERT_EQ(segment.generation, 1);
+        ASSERT_TRUE(segment.is_closed);
+        shard_log_segment(f.log, 1, &segment);
+        ASSERT_EQ(segment.first_index, 11);
+        ASSERT_EQ(segment.last_index, 10);
+        ASSERT_FALSE(segment.is_closed);
+
+        ASSERT_OK(log_fixture_write(&f, 10));
+        log_fixture_power_cut(&f);
+        ASSERT_OK(log_fixture_open(&f));
+        log_fixture_check(&f, 1, 20, NULL);
+        log_fixture_done(&f);
+}
+
+TEST(a_drop_unlinks_the_oldest_closed_segments) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        for (unsigned i = 0; i < 4; i++) {
+                ASSERT_OK(log_fixture_write(&f, 10));
+                ASSERT_OK(shard_log_roll(f.log));
+                sim_disk_run_jobs(f.disk);
+        }
+        ASSERT_EQ(count_files(&f, ".log"), 5);
+        ASSERT_EQ(count_files(&f, ".idx"), 4);
+
+        ASSERT_OK(shard_log_drop(f.log, 25)); /* nothing is committed */
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(shard_log_first_index(f.log), 1);
+
+        shard_log_set_commit(f.log, 40);
+        ASSERT_OK(shard_log_drop(f.log, 25));
+        ASSERT_EQ(shard_log_first_index(f.log), 21);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(count_files(&f, ".log"), 3);
+        ASSERT_EQ(count_files(&f, ".idx"), 2);
+        log_fixture_check(&f, 21, 40, NULL);
+
+        ASSERT_OK(shard_log_drop(f.log, UINT64_MAX)); /* the newest stays */
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(shard_log_first_index(f.log), 41);
+        ASSERT_EQ(count_files(&f, ".log"), 1);
+        ASSERT_OK(log_fixture_write(&f, 10));
+        log_fixture_check(&f, 41, 50, NULL);
+        log_fixture_done(&f);
+}
