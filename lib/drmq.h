@@ -8,11 +8,13 @@
  * where and why. A client and all that was made from it belong to one thread at a time; different
  * clients are independent. Calls block, up to the client's time limit, unless said otherwise. The
  * library prints nothing, never exits, and has no global state. Pointers that a call hands out are
- * borrowed until the next call on the same object, unless said otherwise.
+ * borrowed until the next call on the same object, unless said otherwise. After fork(2) the child
+ * makes clients of its own, and leaves those of its parent alone: it may not even free them.
  *
- * Errors that every call may give: -ENOMEM; -ETIMEDOUT not done within the time limit (it may still
- * be); -ENOTCONN nobody reachable; -EAGAIN no leader; -EPROTO the peer does not speak DRMQ;
- * -ECANCELED drmq_client_interrupt() was called; -EPERM not permitted.
+ * Errors that every call may give: -EINVAL an argument that cannot be; -ENOMEM; -ETIMEDOUT not done
+ * within the time limit (it may still be); -ENOTCONN nobody reachable; -EAGAIN no leader; -EPROTO
+ * the peer does not speak DRMQ; -ECANCELED drmq_client_interrupt() was called; -EPERM not
+ * permitted; -EDEADLK called from within a delivery or partition callback.
  */
 
 #include <stdbool.h>
@@ -27,6 +29,11 @@ typedef struct drmq_client drmq_client;
 typedef struct drmq_producer drmq_producer;
 typedef struct drmq_consumer drmq_consumer;
 typedef struct drmq_message drmq_message;
+struct sd_event; /* <systemd/sd-event.h> */
+
+/* "Try again": called from drmq_client_dispatch(), or from the loop that the client is attached to.
+ * It may call anything, and free what it wants. */
+typedef void (*drmq_ready_callback)(void *userdata);
 
 /* "0.1.0" */
 const char *drmq_version(void);
@@ -44,11 +51,13 @@ const char *drmq_version(void);
  * client; drmq_default_brokers() tells them).
  */
 int drmq_client_new(const char *brokers, drmq_client **ret);
-/* Takes NULL, returns NULL. Producers and consumers of it must be freed before. */
+/* Takes NULL, returns NULL. Producers and consumers of it may be freed before or after: until the
+ * last one has gone they go on working. */
 drmq_client *drmq_client_free(drmq_client *c);
 /* What the last failed call of this client, or of what was made from it, has to say. Never NULL. */
 const char *drmq_client_error(const drmq_client *c);
-/* How long a blocking call waits in all, retries included. Default 30 s; UINT64_MAX: for ever. */
+/* How long a blocking call waits in all, retries included. Default 30 s; UINT64_MAX: for ever. A
+ * producer takes it over with its first message, a consumer with its first subscription. */
 int drmq_client_set_timeout(drmq_client *c, uint64_t timeout_usec);
 /* Makes the call that blocks, and those after it, return -ECANCELED soon; safe in a signal handler
  * and from any thread. */
@@ -58,6 +67,37 @@ void drmq_client_resume(drmq_client *c);
 /* The list that NULL stands for, as a new string (free()). -ENOTUNIQ: several sockets,
  * comma-separated in @ret all the same. */
 int drmq_default_brokers(char **ret);
+
+/*
+ * On the caller's loop. A client that does not block waits for nothing in these:
+ *
+ *     drmq_producer_send()         -EAGAIN where the buffer is full, or the topic's partitions are
+ *                                  being asked for; the ready callback says when to try again
+ *     drmq_producer_flush()        sends all now; -EINPROGRESS as long as something is on its way
+ *     drmq_consumer_subscribe()    0; what is wrong with the topic is told by drmq_consumer_poll()
+ *     drmq_consumer_poll()         as with a time limit of 0
+ *     drmq_consumer_commit(), drmq_consumer_commit_offset()
+ *                                  begin; a failure is told by drmq_consumer_poll(); -EAGAIN the
+ *                                  one before has not ended
+ *
+ * All others wait for their answer all the same. Either attach the client to an sd_event loop, or
+ * wait by other means for drmq_client_fd() to become readable (POLLIN), for drmq_client_wait_usec()
+ * at most, and then call drmq_client_dispatch().
+ */
+int drmq_client_set_nonblocking(drmq_client *c, bool on);
+/* A descriptor to wait for, the same as long as the client lives; never read from it. */
+int drmq_client_fd(drmq_client *c);
+/* How long to wait for it at most; 0: dispatch at once; UINT64_MAX: for ever. Ask anew after each
+ * call on the client, or on what was made from it. */
+uint64_t drmq_client_wait_usec(drmq_client *c);
+/* Handles what is at hand, never waits: sends, takes answers, calls back. Return: 1; 0 there was
+ * nothing; -EDEADLK; the loop's own failures. */
+int drmq_client_dispatch(drmq_client *c);
+/* The same done by @event (shares), with @priority; it does not block from then on. No thread is
+ * needed. -EBUSY it is attached already. */
+int drmq_client_attach_event(drmq_client *c, struct sd_event *event, int64_t priority);
+/* It blocks again. Nothing happens where it is not attached. */
+void drmq_client_detach_event(drmq_client *c);
 
 /* ---- Producer ---- */
 
@@ -123,7 +163,8 @@ int drmq_producer_set_linger(drmq_producer *p, uint64_t usec);
 int drmq_producer_set_batch_bytes(drmq_producer *p, size_t n_bytes);
 /* Of what is not acknowledged yet; default 32 MiB. */
 int drmq_producer_set_buffer_bytes(drmq_producer *p, size_t n_bytes);
-/* Default on; off with acks none. Without it a retry may double messages. */
+/* Default on; off with acks none. With it what is sent to a partition is there once and in the order
+ * in which it was sent, whatever breaks; without it a retry may double messages. */
 int drmq_producer_set_idempotence(drmq_producer *p, bool on);
 int drmq_producer_set_partitioner(drmq_producer *p, enum drmq_partitioner which);
 int drmq_producer_set_partition_callback(drmq_producer *p,
@@ -138,6 +179,12 @@ int drmq_producer_set_tags(drmq_producer *p, bool on);
 int drmq_producer_set_delivery_callback(drmq_producer *p,
                                         drmq_delivery_callback callback,
                                         void *userdata);
+
+/* Called once after drmq_producer_send() said -EAGAIN on a client that does not block. NULL: not.
+ * At any time. */
+int drmq_producer_set_ready_callback(drmq_producer *p,
+                                     drmq_ready_callback callback,
+                                     void *userdata);
 
 #define DRMQ_PARTITION_ANY UINT32_MAX
 
@@ -165,13 +212,28 @@ struct drmq_outgoing {
  * partition; -EINVAL not a valid topic name; and the errors above.
  */
 int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m);
+/**
+ * drmq_producer_send_sync() - send a message and wait until it is there
+ * @ret_offset: its offset in its partition; UINT64_MAX with acks none; may be NULL
+ *
+ * It does not linger. Calls of several threads' producers, or drmq_producer_send() with a callback,
+ * are what brings throughput. After -ETIMEDOUT, -ECANCELED, -ENOTCONN and -EILSEQ it may be in the
+ * log all the same, or come to be: sending it again may double it.
+ *
+ * Return: 0; what drmq_producer_send() may say; -EINVAL the producer is atomic; what the node says
+ * against the message.
+ */
+int drmq_producer_send_sync(drmq_producer *p, const struct drmq_outgoing *m, uint64_t *ret_offset);
 /* Moves things along without blocking: sends what has lingered, takes answers, calls back. */
 int drmq_producer_poll(drmq_producer *p);
 /* Sends all now and waits for every answer. Return: 0 all that was sent since the last flush is in
- * the log; otherwise the first error. */
+ * the log; otherwise the first error (but not of what drmq_producer_send_sync() told already). */
 int drmq_producer_flush(drmq_producer *p);
+/* The same, but it waits so long at most. -EINPROGRESS: not all has been answered; it goes on. */
+int drmq_producer_flush_timeout(drmq_producer *p, uint64_t timeout_usec);
 /* A descriptor that becomes readable when drmq_producer_poll() has something to do, and the time
- * until then (UINT64_MAX: none), for who waits for input at the same time. */
+ * until then (UINT64_MAX: none), for who waits for input at the same time. As drmq_client_fd() and
+ * drmq_client_wait_usec(), but for ever where nothing is on its way. */
 int drmq_producer_fd(drmq_producer *p);
 uint64_t drmq_producer_wait_usec(drmq_producer *p);
 
@@ -195,8 +257,19 @@ enum drmq_from {
         DRMQ_FROM_POSITION, /* the group's committed position; where there is none, the beginning */
 };
 
+/* What becomes of a partition whose offset is not there, for retention took it or it never was. */
+enum drmq_out_of_range {
+        DRMQ_OUT_OF_RANGE_ERROR,     /* drmq_consumer_poll() gives -ERANGE; it rests until a seek */
+        DRMQ_OUT_OF_RANGE_BEGINNING, /* it goes on from the first there is */
+        DRMQ_OUT_OF_RANGE_END,       /* it goes on from the end */
+};
+
 int drmq_consumer_new(drmq_client *c, drmq_consumer **ret);
+/* Commits nothing. Takes NULL, returns NULL. */
 drmq_consumer *drmq_consumer_free(drmq_consumer *k);
+/* Frees, and before that, where commits are automatic, commits all that was handed out. It is gone
+ * in any case but after -EDEADLK. Return: 0; why it could not be committed. */
+int drmq_consumer_close(drmq_consumer *k);
 
 /* Whose committed positions to use. Before the first subscribe. */
 int drmq_consumer_set_group(drmq_consumer *k, const char *group);
@@ -209,6 +282,19 @@ int drmq_consumer_set_fetch_bytes(drmq_consumer *k, size_t n_bytes);
 int drmq_consumer_set_buffer_bytes(drmq_consumer *k, size_t n_bytes);
 /* Default true: wait for a topic that does not exist yet; false: -ENOENT. */
 int drmq_consumer_set_wait_for_topic(drmq_consumer *k, bool on);
+/* Default DRMQ_OUT_OF_RANGE_ERROR. */
+int drmq_consumer_set_out_of_range(drmq_consumer *k, enum drmq_out_of_range what);
+/* Default off. On: what a poll handed out counts as dealt with when the next poll is called, never
+ * before, and is committed in the background then; at drmq_consumer_close() the rest. Needs a
+ * group. A failure is told by drmq_consumer_poll(), and it is tried again. */
+int drmq_consumer_set_auto_commit(drmq_consumer *k, bool on);
+/* At most one automatic commit in so long; default 5 s; 0: as often as there is something new. */
+int drmq_consumer_set_commit_interval(drmq_consumer *k, uint64_t usec);
+/* Called when drmq_consumer_poll() has something to say (messages, an error, the end), once until
+ * the next poll. NULL: not. At any time. */
+int drmq_consumer_set_ready_callback(drmq_consumer *k,
+                                     drmq_ready_callback callback,
+                                     void *userdata);
 
 /**
  * drmq_consumer_subscribe() - add a topic
@@ -224,8 +310,22 @@ int drmq_consumer_subscribe(drmq_consumer *k,
                             size_t n_partitions,
                             enum drmq_from from,
                             int64_t value);
-/* Sets where to go on. -ENOENT not subscribed. */
+/* Messages that were handed out stay until the next poll. Where commits are automatic the topic's
+ * positions are committed before; where that fails it stays subscribed. -ENOENT not subscribed. */
+int drmq_consumer_unsubscribe(drmq_consumer *k, const char *topic);
+/* Sets where to go on. -ENOENT not subscribed. Whether there is such an offset shows in the poll. */
 int drmq_consumer_seek(drmq_consumer *k, const char *topic, uint32_t partition, uint64_t offset);
+/* @partition: or DRMQ_PARTITION_ANY, all that are read. @from: DRMQ_FROM_BEGINNING, _END, _LAST or
+ * _TIME, as it is now. -ENOENT not subscribed. */
+int drmq_consumer_seek_to(drmq_consumer *k,
+                          const char *topic,
+                          uint32_t partition,
+                          enum drmq_from from,
+                          int64_t value);
+/* Nothing of a partition, or with DRMQ_PARTITION_ANY of all that are read, is handed out, and what
+ * is fetched ahead is kept, until it is resumed. -ENOENT not subscribed. */
+int drmq_consumer_pause(drmq_consumer *k, const char *topic, uint32_t partition);
+int drmq_consumer_resume(drmq_consumer *k, const char *topic, uint32_t partition);
 
 /**
  * drmq_consumer_poll() - wait for messages
@@ -256,6 +356,13 @@ int drmq_consumer_commit_offset(drmq_consumer *k,
                                 const char *topic,
                                 uint32_t partition,
                                 uint64_t offset);
+
+/* What the group has committed, as it is logged. -ENODATA nothing; -EINVAL no group; -ENOENT not
+ * subscribed. */
+int drmq_consumer_committed(drmq_consumer *k,
+                            const char *topic,
+                            uint32_t partition,
+                            uint64_t *ret_offset);
 
 const char *drmq_message_topic(const drmq_message *m);
 uint32_t drmq_message_partition(const drmq_message *m);

@@ -31,6 +31,14 @@ struct drmq_client {
         int wake_fd; /* drmq_client_interrupt() writes to it */
         sd_event_source *wake;
         atomic_bool is_interrupted;
+        unsigned n_refs; /* the caller's, and one of each producer and consumer */
+        struct list producers, consumers;
+        bool is_nonblocking;
+        bool is_running; /* inside of sd_event_run() */
+        /* The caller's loop, where it is attached to one: its sources for our loop's descriptor and
+         * deadline. */
+        sd_event *outer;
+        sd_event_source *outer_io, *outer_time;
         usec_t up_usec;   /* when the session was last seen to be up, or the wait began */
         struct list kept; /* what the last call handed out */
         char text[CALL_TEXT_MAX];
@@ -46,6 +54,21 @@ usec_t client_deadline(const drmq_client *c);
 int client_run(drmq_client *c, usec_t deadline_usec);
 /* Lets the loop handle what is at hand. Return: 0; what client_run() returns but -ETIMEDOUT. */
 int client_poll(drmq_client *c);
+/* Whether this is a callback from within the loop, where nothing may be called. Return: 0;
+ * -EDEADLK, said. */
+int client_check_idle(drmq_client *c);
+/* Whether nobody has been there for as long as a call may take. */
+bool client_is_unreachable(const drmq_client *c);
+/* A producer or consumer keeps its client. */
+drmq_client *client_ref(drmq_client *c);
+void client_unref(drmq_client *c);
+
+/* drmq-producer.c, drmq-consumer.c: whether one of them has a ready callback to be called; calls
+ * it. After it nothing of the lists is as it was. */
+bool producers_have_call(const drmq_client *c);
+bool producers_call(drmq_client *c);
+bool consumers_have_call(const drmq_client *c);
+bool consumers_call(drmq_client *c);
 /* Why a call did not end in time: no connection, or no answer. Says it. Return: a negative
  * errno. */
 int client_timed_out(drmq_client *c, const char *what);

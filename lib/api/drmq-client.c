@@ -25,6 +25,8 @@
 
 #define DEFAULT_PORT 9092u
 #define SYSTEM_SOCKETS "/run/drmq"
+/* What one dispatch handles at most. */
+#define DISPATCH_STEPS_MAX 32u
 
 _public_ const char *drmq_version(void) {
         return DRMQ_VERSION;
@@ -190,7 +192,10 @@ _public_ int drmq_client_new(const char *brokers, drmq_client **ret) {
                 address_array_free(addresses, n_addresses);
                 return -ENOMEM;
         }
+        c->n_refs = 1;
         list_init(&c->kept);
+        list_init(&c->producers);
+        list_init(&c->consumers);
         c->timeout_usec = CLIENT_TIMEOUT_USEC;
         c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         r = c->wake_fd < 0 ? -errno : sd_event_new(&c->event);
@@ -212,17 +217,29 @@ _public_ int drmq_client_new(const char *brokers, drmq_client **ret) {
         return 0;
 }
 
-_public_ drmq_client *drmq_client_free(drmq_client *c) {
-        if (!c)
-                return NULL;
+drmq_client *client_ref(drmq_client *c) {
+        c->n_refs++;
+        return c;
+}
 
+void client_unref(drmq_client *c) {
+        if (--c->n_refs > 0)
+                return;
+
+        drmq_client_detach_event(c);
         client_forget(c);
         session_free(c->session);
         io_loop_free(c->loop);
         sd_event_source_disable_unref(c->wake);
         sd_event_unref(c->event);
         fd_close(c->wake_fd);
-        return mem_free(c);
+        mem_free(c);
+}
+
+_public_ drmq_client *drmq_client_free(drmq_client *c) {
+        if (c)
+                client_unref(c);
+        return NULL;
 }
 
 _public_ int drmq_client_set_timeout(drmq_client *c, uint64_t timeout_usec) {
@@ -256,17 +273,40 @@ usec_t client_deadline(const drmq_client *c) {
         return usec_add(now_monotonic_usec(), c->timeout_usec);
 }
 
-static int client_run_once(drmq_client *c, usec_t wait_usec) {
+int client_check_idle(drmq_client *c) {
+        if (!c->is_running)
+                return 0;
+
+        client_say(c, "a delivery or partition callback may call nothing of its client");
+        return -EDEADLK;
+}
+
+/* Return: 1 something was handled; 0 nothing was there; negative errno, said. */
+static int client_step(drmq_client *c, usec_t wait_usec) {
         int r;
 
+        r = client_check_idle(c);
+        if (r < 0)
+                return r;
+
+        c->is_running = true;
+        r = sd_event_run(c->event, wait_usec);
+        c->is_running = false;
+        if (r == -ECHILD)
+                client_say(
+                        c,
+                        "the client was made before a fork(2), and is of use to the parent only");
+        else if (r < 0)
+                client_say(c, "the event loop failed: %s", strerrordesc_np(-r) ?: "unknown error");
+        return r;
+}
+
+static int client_run_once(drmq_client *c, usec_t wait_usec) {
         if (atomic_load(&c->is_interrupted)) {
                 client_say(c, "interrupted");
                 return -ECANCELED;
         }
-        r = sd_event_run(c->event, wait_usec);
-        if (r < 0)
-                client_say(c, "the event loop failed: %s", strerrordesc_np(-r) ?: "unknown error");
-        return r;
+        return client_step(c, wait_usec);
 }
 
 int client_run(drmq_client *c, usec_t deadline_usec) {
@@ -298,6 +338,130 @@ int client_timed_out(drmq_client *c, const char *what) {
 
         client_say(c, "%s", what);
         return -ETIMEDOUT;
+}
+
+/* ---- On the caller's loop ---- */
+
+bool client_is_unreachable(const drmq_client *c) {
+        return !session_is_up(c->session) && c->up_usec > 0 &&
+               now_monotonic_usec() >= usec_add(c->up_usec, c->timeout_usec);
+}
+
+_public_ int drmq_client_set_nonblocking(drmq_client *c, bool on) {
+        assert_return(c, -EINVAL);
+
+        c->is_nonblocking = on;
+        return 0;
+}
+
+_public_ int drmq_client_fd(drmq_client *c) {
+        assert_return(c, -EINVAL);
+
+        return sd_event_get_fd(c->event);
+}
+
+_public_ uint64_t drmq_client_wait_usec(drmq_client *c) {
+        usec_t deadline;
+
+        assert_return(c, UINT64_MAX);
+
+        if (producers_have_call(c) || consumers_have_call(c))
+                return 0;
+        /* Sockets and completions show in the descriptor; the rest is here. */
+        deadline = io_loop_deadline(c->loop);
+        return deadline == USEC_INFINITY ? UINT64_MAX : usec_sub(deadline, now_monotonic_usec());
+}
+
+_public_ int drmq_client_dispatch(drmq_client *c) {
+        int r = 1, did = 0;
+
+        assert_return(c, -EINVAL);
+
+        client_ref(c); /* a callback may free it */
+        if (session_is_up(c->session))
+                c->up_usec = now_monotonic_usec();
+        /* Others have their turn too: what is left shows in the descriptor, or as a deadline. */
+        for (unsigned i = 0; i < DISPATCH_STEPS_MAX && r > 0; i++) {
+                r = client_step(c, 0);
+                did = did || r > 0;
+        }
+        while (r >= 0 && (producers_call(c) || consumers_call(c)))
+                did = 1;
+        client_unref(c);
+        return r < 0 ? r : did;
+}
+
+static int on_outer_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        (void) source;
+        (void) fd;
+        (void) revents;
+        return drmq_client_dispatch(userdata);
+}
+
+static int on_outer_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void) source;
+        (void) usec;
+        return drmq_client_dispatch(userdata);
+}
+
+/* Before the caller's loop waits: how long it may. */
+static int on_outer_prepare(sd_event_source *source, void *userdata) {
+        drmq_client *c = userdata;
+        uint64_t wait_usec = drmq_client_wait_usec(c);
+        int r;
+
+        (void) source;
+        if (wait_usec == UINT64_MAX)
+                return sd_event_source_set_enabled(c->outer_time, SD_EVENT_OFF);
+        r = sd_event_source_set_time(c->outer_time, usec_add(now_monotonic_usec(), wait_usec));
+        return r < 0 ? r : sd_event_source_set_enabled(c->outer_time, SD_EVENT_ONESHOT);
+}
+
+_public_ int drmq_client_attach_event(drmq_client *c, struct sd_event *event, int64_t priority) {
+        int r;
+
+        assert_return(c, -EINVAL);
+        assert_return(event && event != c->event, -EINVAL);
+
+        if (c->outer) {
+                client_say(c, "the client is attached to an event loop already");
+                return -EBUSY;
+        }
+
+        c->outer = sd_event_ref(event);
+        r = sd_event_add_io(
+                event, &c->outer_io, sd_event_get_fd(c->event), EPOLLIN, on_outer_io, c);
+        if (r >= 0)
+                r = sd_event_add_time(event,
+                                      &c->outer_time,
+                                      CLOCK_MONOTONIC,
+                                      0,
+                                      /* accuracy= */ 1,
+                                      on_outer_time,
+                                      c);
+        if (r >= 0)
+                r = sd_event_source_set_prepare(c->outer_io, on_outer_prepare);
+        if (r >= 0)
+                r = sd_event_source_set_priority(c->outer_io, priority);
+        if (r >= 0)
+                r = sd_event_source_set_priority(c->outer_time, priority);
+        if (r < 0) {
+                client_say(c, "cannot attach to the loop: %s", strerrordesc_np(-r) ?: "?");
+                drmq_client_detach_event(c);
+                return r;
+        }
+        c->is_nonblocking = true;
+        return 0;
+}
+
+_public_ void drmq_client_detach_event(drmq_client *c) {
+        if (!c || !c->outer)
+                return;
+
+        c->outer_io = sd_event_source_disable_unref(c->outer_io);
+        c->outer_time = sd_event_source_disable_unref(c->outer_time);
+        c->outer = sd_event_unref(c->outer);
+        c->is_nonblocking = false;
 }
 
 struct client_call {

@@ -19,10 +19,14 @@
 
 struct drmq_producer {
         drmq_client *client;
+        struct list link;          /* client->producers */
         struct producer *producer; /* NULL until the first message */
         struct producer_config config;
         drmq_delivery_callback on_delivery;
         void *delivery_userdata;
+        drmq_ready_callback on_ready;
+        void *ready_userdata;
+        bool wants_room; /* a send was refused, and on_ready is to say when it is worth trying */
         drmq_partition_callback pick;
         void *pick_userdata;
         struct record_header *headers;
@@ -58,7 +62,8 @@ _public_ int drmq_producer_new(drmq_client *c, drmq_producer **ret) {
         if (!p)
                 return -ENOMEM;
 
-        p->client = c;
+        p->client = client_ref(c);
+        list_append(&c->producers, &p->link);
         p->config = PRODUCER_CONFIG_DEFAULT;
         *ret = p;
         return 0;
@@ -70,6 +75,8 @@ _public_ drmq_producer *drmq_producer_free(drmq_producer *p) {
 
         producer_free(p->producer);
         mem_free(p->headers);
+        list_remove(&p->link);
+        client_unref(p->client);
         return mem_free(p);
 }
 
@@ -233,12 +240,43 @@ _public_ int drmq_producer_set_delivery_callback(drmq_producer *p,
         return r;
 }
 
+_public_ int
+drmq_producer_set_ready_callback(drmq_producer *p, drmq_ready_callback callback, void *userdata) {
+        assert_return(p, -EINVAL);
+
+        p->on_ready = callback;
+        p->ready_userdata = userdata;
+        return 0;
+}
+
+static drmq_producer *producer_to_call(const drmq_client *c) {
+        LIST_FOREACH(&c->producers, p, struct drmq_producer, link)
+                if (p->on_ready && p->wants_room && producer_is_ready(p->producer))
+                        return p;
+        return NULL;
+}
+
+bool producers_have_call(const drmq_client *c) {
+        return producer_to_call(c);
+}
+
+bool producers_call(drmq_client *c) {
+        drmq_producer *p = producer_to_call(c);
+
+        if (!p)
+                return false;
+        p->wants_room = false;
+        p->on_ready(p->ready_userdata);
+        return true;
+}
+
 /* ---- Sending ---- */
 
 static void on_delivery(const struct producer_delivery *d, void *userdata) {
         drmq_producer *p = userdata;
 
-        if (d->error < 0 && p->error == 0) {
+        /* What concerns one message alone is told to who waits for it. */
+        if (d->error < 0 && p->error == 0 && !(d->is_watched && d->n_messages == 1)) {
                 p->error = d->error;
                 (void) snprintf(p->text, sizeof(p->text), "%s", d->text);
         }
@@ -310,6 +348,17 @@ static int producer_look_after(drmq_producer *p, bool is_due) {
 static int producer_wait_ready(drmq_producer *p, usec_t deadline_usec) {
         int r;
 
+        if (p->client->is_nonblocking) { /* it may have room, if only somebody looks */
+                r = client_poll(p->client);
+                if (r < 0)
+                        return r;
+                p->wants_room = !producer_is_ready(p->producer);
+                if (p->wants_room)
+                        client_say(p->client,
+                                   "not now: the buffer is full, or the topic's partitions are "
+                                   "being asked for");
+                return p->wants_room ? -EAGAIN : 0;
+        }
         while (!producer_is_ready(p->producer)) {
                 r = client_run(p->client, deadline_usec);
                 if (r == -ETIMEDOUT)
@@ -321,7 +370,8 @@ static int producer_wait_ready(drmq_producer *p, usec_t deadline_usec) {
         return 0;
 }
 
-_public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m) {
+/* Return: 1 there is something to be looked after; 0; negative: it was not taken. */
+static int producer_put(drmq_producer *p, const struct drmq_outgoing *m) {
         struct producer_message message;
         usec_t deadline_usec = 0;
         struct timespec now;
@@ -334,6 +384,9 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
         assert_return(m->value || m->value_size == 0, -EINVAL);
         assert_return(m->headers || m->n_headers == 0, -EINVAL);
 
+        r = client_check_idle(p->client);
+        if (r < 0)
+                return r;
         if (!p->producer) {
                 r = producer_begin(p);
                 if (r < 0)
@@ -369,7 +422,7 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
         for (;;) {
                 r = producer_append(p->producer, &message);
                 if (r >= 0)
-                        break;
+                        return r > 0 || is_tick;
                 if (r != -EAGAIN) {
                         client_say(p->client,
                                    "%s",
@@ -382,9 +435,54 @@ _public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m)
                 if (r < 0)
                         return r;
         }
+}
 
-        (void) producer_look_after(
-                p, r > 0 || is_tick); /* taken it is; an interruption shows in the next call */
+_public_ int drmq_producer_send(drmq_producer *p, const struct drmq_outgoing *m) {
+        int r;
+
+        r = producer_put(p, m);
+        if (r < 0)
+                return r;
+
+        (void) producer_look_after(p,
+                                   r > 0); /* taken it is; an interruption shows in the next call */
+        return 0;
+}
+
+_public_ int
+drmq_producer_send_sync(drmq_producer *p, const struct drmq_outgoing *m, uint64_t *ret_offset) {
+        struct producer_outcome o;
+        bool is_nonblocking;
+        int r;
+
+        assert_return(p, -EINVAL);
+
+        if (p->config.is_atomic) {
+                client_say(p->client,
+                           "messages of an atomic producer are acknowledged together, by a flush");
+                return -EINVAL;
+        }
+        is_nonblocking = p->client->is_nonblocking;
+        p->client->is_nonblocking = false; /* for this call */
+        r = producer_put(p, m);
+        p->client->is_nonblocking = is_nonblocking;
+        if (r < 0)
+                return r;
+
+        producer_watch_last(p->producer, &o);
+        while (!o.has_ended) {
+                r = client_run(p->client, USEC_INFINITY); /* its batch has a deadline */
+                if (r < 0) {
+                        producer_unwatch(p->producer);
+                        return r;
+                }
+        }
+        if (o.error < 0) {
+                client_say(p->client, "%s", o.text);
+                return o.error;
+        }
+        if (ret_offset)
+                *ret_offset = o.offset;
         return 0;
 }
 
@@ -394,17 +492,28 @@ _public_ int drmq_producer_poll(drmq_producer *p) {
         return client_poll(p->client);
 }
 
-_public_ int drmq_producer_flush(drmq_producer *p) {
+/* Batches have their own deadlines: @deadline_usec is for who does not want to wait for them. */
+static int producer_flush_until(drmq_producer *p, usec_t deadline_usec) {
         int r;
-
-        assert_return(p, -EINVAL);
 
         if (!p->producer)
                 return 0;
+        r = client_check_idle(p->client);
+        if (r < 0)
+                return r;
 
         producer_flush(p->producer);
+        r = deadline_usec == 0 ? client_poll(p->client) : 0;
+        if (r < 0)
+                return r;
         while (producer_n_pending(p->producer) > 0) {
-                r = client_run(p->client, USEC_INFINITY); /* batches have their own deadlines */
+                r = deadline_usec == 0 ? -ETIMEDOUT : client_run(p->client, deadline_usec);
+                if (r == -ETIMEDOUT) {
+                        client_say(p->client,
+                                   "%" PRIu64 " messages are on their way",
+                                   producer_n_pending(p->producer));
+                        return -EINPROGRESS;
+                }
                 if (r < 0)
                         return r;
         }
@@ -416,6 +525,19 @@ _public_ int drmq_producer_flush(drmq_producer *p) {
         return r;
 }
 
+_public_ int drmq_producer_flush(drmq_producer *p) {
+        assert_return(p, -EINVAL);
+
+        return producer_flush_until(p, p->client->is_nonblocking ? 0 : USEC_INFINITY);
+}
+
+_public_ int drmq_producer_flush_timeout(drmq_producer *p, uint64_t timeout_usec) {
+        assert_return(p, -EINVAL);
+
+        return producer_flush_until(
+                p, timeout_usec == 0 ? 0 : usec_add(now_monotonic_usec(), timeout_usec));
+}
+
 _public_ int drmq_producer_fd(drmq_producer *p) {
         assert_return(p, -EINVAL);
 
@@ -423,17 +545,11 @@ _public_ int drmq_producer_fd(drmq_producer *p) {
 }
 
 _public_ uint64_t drmq_producer_wait_usec(drmq_producer *p) {
-        usec_t deadline;
-
         assert_return(p, UINT64_MAX);
 
         if (!p->producer || producer_n_pending(p->producer) == 0)
                 return UINT64_MAX;
-        deadline = producer_linger_deadline(p->producer);
-        /* What else has a deadline is looked at once a second. */
-        return deadline == USEC_INFINITY
-                       ? USEC_PER_SEC
-                       : MIN(usec_sub(deadline, now_monotonic_usec()), USEC_PER_SEC);
+        return drmq_client_wait_usec(p->client);
 }
 
 _public_ void drmq_producer_sums(const drmq_producer *p, struct drmq_producer_sums *ret) {

@@ -10,27 +10,85 @@
 
 #include "base/alloc.h"
 
+/* Somebody waits for the result, or hears of it from consumer_take(). */
+static void consumer_end_commit(struct consumer *k, int r, const char *text) {
+        k->commit_result = r;
+        if (r >= 0)
+                return;
+
+        consumer_say(k, "group \"%s\": %s", k->group, text);
+        if (k->is_commit_told) {
+                k->commit_error = r;
+                memcpy(k->commit_text, k->text, sizeof(k->commit_text));
+        }
+}
+
 static void
 on_commit(struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
         const Drmq__Proto__PositionCommitResponse *m = (const void *) answer;
         struct consumer *k = userdata;
 
         (void) c;
-        if (r < 0)
-                consumer_say(k, "group \"%s\": %s", k->group, text);
         for (size_t i = 0; r >= 0 && i < m->n_position; i++)
                 if (m->position[i]->error && m->position[i]->error->code != DRMQ_ERROR_NONE) {
                         uint32_t code = m->position[i]->error->code;
 
                         r = drmq_error_to_errno(code);
-                        consumer_say(k, "group \"%s\": %s", k->group, drmq_error_text(code));
+                        text = drmq_error_text(code);
                 }
 
         if (r >= 0)
                 for (size_t i = 0; i < k->n_committing; i++)
-                        k->committing[i]->committed = k->commit_offsets[i];
-        k->commit_result = r;
+                        if (k->committing[i])
+                                k->committing[i]->committed = k->commit_offsets[i];
         consumer_drop_commit(k);
+        consumer_end_commit(k, r, text);
+        /* What has moved meanwhile, or could not be committed. */
+        consumer_plan_commit(k);
+}
+
+void consumer_forget_commit_of(struct source *s) {
+        struct consumer *k = s->subscription->consumer;
+
+        for (size_t i = 0; i < k->n_committing; i++)
+                if (k->committing[i] == s)
+                        k->committing[i] = NULL;
+}
+
+static void on_commit_timer(struct io_timer *t, void *userdata) {
+        struct consumer *k = userdata;
+        int r;
+
+        (void) t;
+        if (call_is_pending(&k->commit)) /* its end plans anew */
+                return;
+        r = consumer_commit(k, /* all= */ false);
+        consumer_commit_tell(k);
+        if (r < 0) { /* no memory */
+                k->committed_usec = io_now(k->io);
+                consumer_end_commit(k, r, "out of memory");
+                consumer_plan_commit(k);
+        }
+}
+
+void consumer_plan_commit(struct consumer *k) {
+        bool has_moved = false;
+
+        if (!k->config.auto_commit || !k->group || call_is_pending(&k->commit) ||
+            heap_node_is_linked(&k->commit_timer.node))
+                return;
+
+        LIST_FOREACH(&k->sources, s, struct source, link)
+                if (s->is_resolved && s->committed != s->position_before) {
+                        has_moved = true;
+                        break;
+                }
+        if (!has_moved)
+                return;
+
+        k->commit_due_usec = usec_add(k->committed_usec, k->config.commit_usec);
+        /* Without memory for the timer: with the next take. */
+        (void) io_timer_set(k->io, &k->commit_timer, k->commit_due_usec);
 }
 
 void consumer_drop_commit(struct consumer *k) {
@@ -69,6 +127,8 @@ static int consumer_send_commit(struct consumer *k) {
         if (r < 0)
                 return r;
         k->commit_result = -EAGAIN;
+        k->committed_usec = io_now(k->io);
+        io_timer_cancel(k->io, &k->commit_timer); /* its end plans anew */
         return 1;
 }
 
@@ -81,6 +141,7 @@ static int consumer_begin_commit(struct consumer *k) {
                 consumer_say(k, "the commit before has not ended");
                 return -EBUSY;
         }
+        k->is_commit_told = false;
         return 0;
 }
 
@@ -157,6 +218,11 @@ int consumer_commit_result(struct consumer *k) {
         return k->commit_result;
 }
 
+void consumer_commit_tell(struct consumer *k) {
+        k->is_commit_told = true;
+}
+
 void consumer_init_commit(struct consumer *k) {
         call_init(&k->commit, on_commit, k);
+        k->commit_timer = (struct io_timer){ .on_timer = on_commit_timer, .userdata = k };
 }

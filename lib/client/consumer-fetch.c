@@ -44,9 +44,8 @@ static int source_take_batch(struct source *s, const struct fetch_slice *row, st
                 c->bytes = slice_ref(bytes);
                 c->view = v;
                 c->expires_at_ms = (int64_t) le64_get(row->expires_at_ms);
-                if (list_is_empty(&s->chunks))
-                        list_append(&k->ready, &s->in_ready);
                 list_append(&s->chunks, &c->link);
+                source_set_ready(s);
                 k->buffered_bytes += bytes.size; /* I4 */
                 s->buffered_bytes += bytes.size;
         }
@@ -74,16 +73,7 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
                 break;
 
         case DRMQ_ERROR_OFFSET_OUT_OF_RANGE:
-                source_fail(s,
-                            -ERANGE,
-                            UINT64_MAX,
-                            "%s/%" PRIu32 ": offset %" PRIu64
-                            " is outside of what is there (%" PRIu64 " to %" PRIu64 ")",
-                            s->subscription->topic,
-                            s->number,
-                            s->fetch_offset,
-                            p->first_offset,
-                            p->high_watermark);
+                source_on_out_of_range(s, s->fetch_offset, p->first_offset, p->high_watermark);
                 break;
 
         case DRMQ_ERROR_DAMAGED:
@@ -227,6 +217,7 @@ static void
 on_fetch_done(struct session_request *q, int r, const struct frame *answer, void *userdata) {
         struct fetch *f = userdata;
         struct consumer *k = f->consumer;
+        bool goes_on;
 
         (void) q;
         if (r >= 0)
@@ -239,7 +230,10 @@ on_fetch_done(struct session_request *q, int r, const struct frame *answer, void
                         source_place(s);
                 }
         fetch_free(f);
-        consumer_pump(k);
+        /* The others are about to come back too, or the connection is not there. */
+        goes_on = k->n_fetches == 0 || io_now(k->io) < k->round_usec;
+        if (r < 0 || answer->body.size > 0 || goes_on)
+                consumer_pump(k);
 }
 
 /* Enough is there: the rest of its partition waits. */
@@ -248,6 +242,18 @@ static bool source_has_room(const struct source *s) {
 
         return list_is_empty(&s->chunks) || (s->buffered_bytes < PREFETCH * k->config.fetch_bytes &&
                                              k->buffered_bytes < k->config.buffer_bytes);
+}
+
+/* All fetches that find nothing come back at the same time, so that what they held goes together in
+ * the next one. */
+static uint32_t consumer_wait_ms(struct consumer *k) {
+        usec_t now = io_now(k->io);
+        uint32_t ms;
+
+        if (k->n_fetches == 0 || k->round_usec <= now)
+                k->round_usec = usec_add(now, CONSUMER_WAIT_MS * USEC_PER_MSEC);
+        ms = (uint32_t) ((k->round_usec - now) / USEC_PER_MSEC) + 1;
+        return k->n_fetches + 1 == CONSUMER_REQUESTS_MAX ? MIN(ms, CONSUMER_LAST_WAIT_MS) : ms;
 }
 
 static int fetch_send(struct fetch *f) {
@@ -265,7 +271,7 @@ static int fetch_send(struct fetch *f) {
                         .partition_id = le64_of(f->sources[i]->id),
                         .offset = le64_of(f->sources[i]->fetch_offset),
                 };
-        m.wait_ms = CONSUMER_WAIT_MS;
+        m.wait_ms = consumer_wait_ms(k);
         m.max_bytes = (uint32_t) k->config.fetch_bytes;
         byte_writer_init(&w, 0);
         r = message_pack(&m, &w);

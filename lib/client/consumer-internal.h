@@ -16,6 +16,7 @@
  *  I5  Nothing of an answer is used that was not checked: sizes against the body, partitions
  *      against what was asked for, batches by their checksum, offsets against where the source
  *      stands.
+ *  I6  A source is in `ready` if and only if it has chunks and is not paused.
  */
 
 #include "base/parse.h"
@@ -65,6 +66,7 @@ struct source {
         bool has_end;
         bool has_ended;
         bool is_resting;
+        bool is_paused;
         int error; /* to be told */
         char *text;
 };
@@ -108,8 +110,11 @@ struct consumer {
         struct list sources;
         struct list idle, delayed, ready, taken;
         struct list spent;
+        struct list retired; /* subscriptions whose names what was handed out still borrows */
         struct list fetches;
         unsigned n_fetches;
+        usec_t round_usec; /* when the fetches under way come back, if nothing comes */
+        size_t n_subscriptions;
         struct io_timer delay_timer;
         size_t buffered_bytes;
         struct consumer_message *messages;
@@ -117,10 +122,16 @@ struct consumer {
         bool has_released;
         struct codec_context *codec;
         struct call commit;
-        struct source **committing; /* NULL with n > 0: one position, given by hand */
+        struct source **committing; /* NULL: it has gone meanwhile */
         uint64_t *commit_offsets;
         size_t n_committing;
         int commit_result;
+        struct io_timer commit_timer; /* the next automatic one */
+        usec_t commit_due_usec;       /* when that is */
+        usec_t committed_usec;        /* when the last one began */
+        bool is_commit_told;          /* by consumer_take(), where it fails */
+        int commit_error;             /* to be told */
+        char commit_text[CALL_TEXT_MAX];
         size_t n_errors; /* sources that have one to tell */
         int error;       /* of a subscription that was waited for: to be told */
         int last_error;  /* told; told again where nothing is left to be read */
@@ -142,6 +153,10 @@ void source_start(struct source *s, uint64_t offset);
 void source_place(struct source *s);
 void source_delay(struct source *s);
 void source_leave_fetch(struct source *s);
+/* Puts it into `ready`, or takes it out (I6). */
+void source_set_ready(struct source *s);
+/* Not there: @offset. Where that is no error it goes on from somewhere else. */
+void source_on_out_of_range(struct source *s, uint64_t offset, uint64_t begin, uint64_t end);
 /* A batch that ends at @offset is done with. */
 void source_pass(struct source *s, uint64_t offset);
 /* It rests. @resume_offset: where to go on when that has been told; UINT64_MAX: nowhere. */
@@ -182,3 +197,6 @@ void consumer_drop_fetches(struct consumer *k);
 
 void consumer_init_commit(struct consumer *k);
 void consumer_drop_commit(struct consumer *k);
+/* Positions have moved: an automatic commit is due some time. */
+void consumer_plan_commit(struct consumer *k);
+void consumer_forget_commit_of(struct source *s);

@@ -32,8 +32,14 @@ void chunk_spend(struct chunk *c) {
         s->buffered_bytes -= c->bytes.size;
         list_remove(&c->link);
         list_append(&k->spent, &c->link);
-        if (list_is_empty(&s->chunks))
+        source_set_ready(s);
+}
+
+void source_set_ready(struct source *s) {
+        if (s->is_paused || list_is_empty(&s->chunks))
                 list_remove(&s->in_ready);
+        else if (list_is_empty(&s->in_ready))
+                list_append(&s->subscription->consumer->ready, &s->in_ready);
 }
 
 void source_drop_chunks(struct source *s) {
@@ -54,7 +60,7 @@ void source_place(struct source *s) {
         struct consumer *k = s->subscription->consumer;
 
         list_remove(&s->in_state);
-        if (s->is_resolved && !s->fetch && !s->is_resting && !s->has_ended)
+        if (s->is_resolved && !s->fetch && !s->is_resting && !s->has_ended && !s->is_paused)
                 list_append(&k->idle, &s->in_state);
 }
 
@@ -117,7 +123,37 @@ void source_start(struct source *s, uint64_t offset) {
         source_place(s);
 }
 
+void source_on_out_of_range(struct source *s, uint64_t offset, uint64_t begin, uint64_t end) {
+        enum consumer_out_of_range what = s->subscription->consumer->config.out_of_range;
+        uint64_t target = what == CONSUMER_OUT_OF_RANGE_BEGINNING ? begin : end;
+
+        if (what == CONSUMER_OUT_OF_RANGE_ERROR) {
+                source_fail(s,
+                            -ERANGE,
+                            UINT64_MAX,
+                            "%s/%" PRIu32 ": offset %" PRIu64
+                            " is outside of what is there (%" PRIu64 " to %" PRIu64 ")",
+                            s->subscription->topic,
+                            s->number,
+                            offset,
+                            begin,
+                            end);
+                return;
+        }
+        if (target < s->fetch_offset)
+                source_start(s, target);
+        else { /* what it holds was there when it was fetched, and is handed out */
+                s->fetch_offset = target;
+                if (list_is_empty(&s->chunks))
+                        source_pass(s, target);
+                source_place(s);
+        }
+        if (list_is_empty(&s->in_taken))
+                s->position_before = s->position;
+}
+
 void source_free(struct source *s) {
+        consumer_forget_commit_of(s);
         source_leave_fetch(s);
         source_drop_chunks(s);
         source_clear_error(s);

@@ -36,6 +36,8 @@ void subscription_free(struct subscription *s) {
         io_timer_cancel(k->io, &s->timer);
         subscription_drop_sources(s);
         subscription_forget_call(s);
+        if (!list_is_empty(&s->link))
+                k->n_subscriptions--;
         list_remove(&s->link);
         mem_free(s->topic);
         mem_free(s->wanted);
@@ -78,11 +80,17 @@ static void subscription_wait(struct subscription *s, usec_t usec) {
                 subscription_fail(s, -ENOMEM, "out of memory");
 }
 
+/* The more topics there are the more seldom each is looked at. */
+static usec_t subscription_pause(const struct subscription *s, usec_t usec) {
+        return MIN(usec * (1 + s->consumer->n_subscriptions / CONSUMER_TOPICS_AT_ONCE),
+                   CONSUMER_METADATA_MAX_USEC);
+}
+
 static void subscription_read(struct subscription *s) {
         s->state = SUBSCRIPTION_READING;
         s->was_read = true;
         if (!s->wanted && !s->consumer->config.stop_at_end)
-                subscription_wait(s, CONSUMER_METADATA_USEC);
+                subscription_wait(s, subscription_pause(s, CONSUMER_METADATA_USEC));
         consumer_pump(s->consumer);
 }
 
@@ -251,7 +259,7 @@ static void subscription_on_metadata(struct subscription *s,
         if (code == DRMQ_ERROR_UNKNOWN_TOPIC && !s->was_read &&
             s->consumer->config.wait_for_topic) {
                 s->state = SUBSCRIPTION_WAITING;
-                subscription_wait(s, CONSUMER_TOPIC_WAIT_USEC);
+                subscription_wait(s, subscription_pause(s, CONSUMER_TOPIC_WAIT_USEC));
                 return;
         }
         if (drmq_error_is_retriable(code)) {
@@ -368,16 +376,7 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
                 source->position_before = source->committed = first;
                 if (first < begin || first > end) {
                         source->position = source->fetch_offset = first;
-                        source_fail(source,
-                                    -ERANGE,
-                                    UINT64_MAX,
-                                    "%s/%" PRIu32 ": offset %" PRIu64
-                                    " is outside of what is there (%" PRIu64 " to %" PRIu64 ")",
-                                    s->topic,
-                                    source->number,
-                                    first,
-                                    begin,
-                                    end);
+                        source_on_out_of_range(source, first, begin, end);
                 } else
                         source_start(source, first);
         }
@@ -461,6 +460,7 @@ int subscription_new(struct consumer *k,
         }
 
         list_append(&k->subscriptions, &s->link);
+        k->n_subscriptions++;
         subscription_ask_metadata(s);
         if (s->state == SUBSCRIPTION_FAILED) {
                 r = s->error;

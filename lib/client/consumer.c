@@ -36,6 +36,24 @@ static void on_consumer_event(struct session_watch *w, enum session_event event,
                 consumer_pump(userdata);
 }
 
+/* What the take before handed out may go now (I3), and counts as dealt with. */
+static void consumer_release(struct consumer *k) {
+        bool has_moved = !list_is_empty(&k->taken);
+
+        for (struct source *s; (s = list_pop(&k->taken, struct source, in_taken));)
+                s->position_before = s->position;
+        LIST_FOREACH(&k->spent, c, struct chunk, link)
+                chunk_free(c);
+        for (struct subscription *s; (s = list_pop(&k->retired, struct subscription, link));) {
+                mem_free(s->topic);
+                mem_free(s);
+        }
+        k->n_messages = 0;
+        k->has_released = false;
+        if (has_moved)
+                consumer_plan_commit(k);
+}
+
 int consumer_new(struct session *s, const struct consumer_config *config, struct consumer **ret) {
         struct consumer *k;
 
@@ -70,6 +88,7 @@ int consumer_new(struct session *s, const struct consumer_config *config, struct
         list_init(&k->ready);
         list_init(&k->taken);
         list_init(&k->spent);
+        list_init(&k->retired);
         list_init(&k->fetches);
         k->delay_timer = (struct io_timer){ .on_timer = on_delay, .userdata = k };
         consumer_init_commit(k);
@@ -86,11 +105,11 @@ struct consumer *consumer_free(struct consumer *k) {
 
         call_done(&k->commit);
         consumer_drop_commit(k);
+        io_timer_cancel(k->io, &k->commit_timer);
         consumer_drop_fetches(k);
         LIST_FOREACH(&k->subscriptions, s, struct subscription, link)
                 subscription_free(s);
-        LIST_FOREACH(&k->spent, c, struct chunk, link)
-                chunk_free(c);
+        consumer_release(k);
         assert(list_is_empty(&k->sources));
         assert(k->buffered_bytes == 0); /* I4 */
 
@@ -157,34 +176,98 @@ int consumer_subscription_result(struct consumer *k, const char *topic) {
         }
 }
 
-int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uint64_t offset) {
-        struct source *s = source_find(k, topic, partition);
+void consumer_subscription_tell(struct consumer *k, const char *topic) {
+        struct subscription *s = subscription_find(k, topic);
 
-        if (!s || !s->is_resolved) {
-                consumer_say(k, "%.249s/%" PRIu32 " is not subscribed to", topic, partition);
+        if (s)
+                s->is_told = true;
+}
+
+int consumer_unsubscribe(struct consumer *k, const char *topic) {
+        struct subscription *s = subscription_find(k, topic), *name;
+
+        if (!s) {
+                consumer_say(k, "topic \"%.249s\" is not subscribed to", topic);
                 return -ENOENT;
         }
 
-        list_remove(&s->in_taken);
-        source_start(s, offset);
-        s->position_before = offset;
+        /* The name alone stays: messages that were handed out have it. */
+        name = new0(struct subscription, 1);
+        if (!name)
+                return -ENOMEM;
+        name->topic = TAKE_PTR(s->topic);
+        list_append(&k->retired, &name->link);
+        subscription_free(s);
+        return 0;
+}
+
+static struct source *consumer_find(struct consumer *k, const char *topic, uint32_t partition) {
+        struct source *s = source_find(k, topic, partition);
+
+        if (s && s->is_resolved)
+                return s;
+        consumer_say(k, "%.249s/%" PRIu32 " is not subscribed to", topic, partition);
+        return NULL;
+}
+
+int consumer_next_partition(const struct consumer *k,
+                            const char *topic,
+                            uint32_t from,
+                            uint32_t *ret_number,
+                            uint64_t *ret_id) {
+        const struct source *found = NULL;
+
+        LIST_FOREACH(&k->sources, s, struct source, link)
+                if (s->is_resolved && s->number >= from && (!found || s->number < found->number) &&
+                    streq(s->subscription->topic, topic))
+                        found = s;
+        if (!found)
+                return -ENOENT;
+
+        *ret_number = found->number;
+        *ret_id = found->id;
+        return 0;
+}
+
+int consumer_pause(struct consumer *k, const char *topic, uint32_t partition, bool on) {
+        struct source *s = consumer_find(k, topic, partition);
+
+        if (!s)
+                return -ENOENT;
+        if (s->is_paused == on)
+                return 0;
+
+        s->is_paused = on;
+        source_set_ready(s);
+        source_place(s);
         consumer_pump(k);
         return 0;
 }
 
-/* What the take before handed out may go now (I3). */
-static void consumer_release(struct consumer *k) {
-        for (struct source *s; (s = list_pop(&k->taken, struct source, in_taken));)
-                s->position_before = s->position;
-        LIST_FOREACH(&k->spent, c, struct chunk, link)
-                chunk_free(c);
-        k->n_messages = 0;
-        k->has_released = false;
+int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uint64_t offset) {
+        struct source *s = consumer_find(k, topic, partition);
+
+        if (!s)
+                return -ENOENT;
+
+        list_remove(&s->in_taken);
+        source_start(s, offset);
+        s->position_before = offset;
+        consumer_plan_commit(k);
+        consumer_pump(k);
+        return 0;
 }
 
-/* Return: 0 nothing is wrong; the error of a source that has handed out what was before it, or of a
- * subscription. */
+/* Return: 0 nothing is wrong; the error of a source that has handed out what was before it, of a
+ * subscription, or of an automatic commit. */
 static int consumer_tell_error(struct consumer *k) {
+        if (k->commit_error < 0) {
+                int r = k->commit_error;
+
+                k->commit_error = 0;
+                consumer_say(k, "%s", k->commit_text);
+                return r;
+        }
         if (k->error < 0) {
                 k->last_error = k->error;
                 k->error = 0;
@@ -271,7 +354,7 @@ int consumer_take(struct consumer *k, size_t n_max) {
                 k->has_released = true;
                 chunk_spend(c);
                 source_pass(s, (uint64_t) batch_next_offset(&c->view));
-                if (!list_is_empty(&s->in_ready)) { /* others have their turn */
+                if (!list_is_empty(&s->in_ready)) { /* others have their turn (I6) */
                         list_remove(&s->in_ready);
                         list_append(&k->ready, &s->in_ready);
                 }
@@ -294,7 +377,13 @@ const struct consumer_message *consumer_message(const struct consumer *k, size_t
 }
 
 bool consumer_has_released(const struct consumer *k) {
-        return k->has_released;
+        return k->has_released ||
+               (heap_node_is_linked(&k->commit_timer.node) && io_now(k->io) >= k->commit_due_usec);
+}
+
+bool consumer_is_ready(const struct consumer *k) {
+        return !list_is_empty(&k->ready) || k->error < 0 || k->commit_error < 0 ||
+               k->n_errors > 0 || consumer_is_at_end(k);
 }
 
 bool consumer_is_at_end(const struct consumer *k) {

@@ -18,13 +18,27 @@
 #include "batch/batch.h"
 #include "client/call.h"
 
-#define CONSUMER_WAIT_MS 500u
+/* How long a fetch waits for something to come, so that who has nothing to read wakes up seldom. Of
+ * the requests that may be under way the last one comes back sooner: what is subscribed to later,
+ * or sought, waits for no longer than that. */
+#define CONSUMER_WAIT_MS 5000u
+#define CONSUMER_LAST_WAIT_MS 500u
 #define CONSUMER_REQUESTS_MAX 8u
+/* Topics are looked at again this often; the more there are the more seldom each. */
 #define CONSUMER_METADATA_USEC (30 * USEC_PER_SEC)
-/* A topic that does not exist yet is asked for again this often. */
+#define CONSUMER_METADATA_MAX_USEC (5 * USEC_PER_MINUTE)
+/* A topic that does not exist yet is asked for again this often; so here. */
 #define CONSUMER_TOPIC_WAIT_USEC (1 * USEC_PER_SEC)
+#define CONSUMER_TOPICS_AT_ONCE 256u
+#define CONSUMER_COMMIT_USEC (5 * USEC_PER_SEC)
 /* What one compressed batch may come to. */
 #define CONSUMER_DECOMPRESSED_BYTES_MAX ((size_t) 64 << 20)
+
+/*
+ * Auto-commit: what a take has handed out counts as dealt with when the next one is called, never
+ * before; then its positions are logged in the background, at most every commit_usec. An automatic
+ * commit that fails is told by consumer_take(), and tried again after that time.
+ */
 
 struct consumer;
 
@@ -37,6 +51,13 @@ enum consumer_from {
         CONSUMER_FROM_POSITION,
 };
 
+/* What becomes of a partition whose offset is not there (any more). */
+enum consumer_out_of_range {
+        CONSUMER_OUT_OF_RANGE_ERROR, /* it is told, and rests */
+        CONSUMER_OUT_OF_RANGE_BEGINNING,
+        CONSUMER_OUT_OF_RANGE_END,
+};
+
 struct consumer_config {
         const char *group; /* NULL: none; copied */
         size_t fetch_bytes;
@@ -44,6 +65,9 @@ struct consumer_config {
         usec_t timeout_usec; /* of what is asked on the way: metadata, offsets */
         bool stop_at_end;
         bool wait_for_topic;
+        enum consumer_out_of_range out_of_range;
+        bool auto_commit;   /* where there is a group */
+        usec_t commit_usec; /* at most this often */
 };
 
 #define CONSUMER_CONFIG_DEFAULT                                                                    \
@@ -52,6 +76,7 @@ struct consumer_config {
                 .buffer_bytes = 8 << 20,                                                           \
                 .timeout_usec = 30 * USEC_PER_SEC,                                                 \
                 .wait_for_topic = true,                                                            \
+                .commit_usec = CONSUMER_COMMIT_USEC,                                               \
         })
 
 /* A message handed out; borrowed until the next consumer_take(). */
@@ -86,6 +111,19 @@ int consumer_subscribe(struct consumer *k,
  * exist; -EAGAIN not known yet; -ENOENT no such topic; -ENXIO no such partition; another error. The
  * subscription is gone after an error but -EAGAIN. */
 int consumer_subscription_result(struct consumer *k, const char *topic);
+/* Its result is not going to be asked for: what goes wrong with it is told by consumer_take(). */
+void consumer_subscription_tell(struct consumer *k, const char *topic);
+/* What was handed out stays until the next take. Return: 0; -ENOENT not subscribed. */
+int consumer_unsubscribe(struct consumer *k, const char *topic);
+/* The first partition, from @from on, of a topic that is read. Return: 0; -ENOENT none. */
+int consumer_next_partition(const struct consumer *k,
+                            const char *topic,
+                            uint32_t from,
+                            uint32_t *ret_number,
+                            uint64_t *ret_id);
+/* Nothing more of it is handed out, and nothing more fetched than is on its way, until it is
+ * resumed. Return: 0; -ENOENT not subscribed (yet). */
+int consumer_pause(struct consumer *k, const char *topic, uint32_t partition, bool on);
 /* Return: 0; -ENOENT not subscribed (yet). */
 int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uint64_t offset);
 
@@ -100,8 +138,12 @@ int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uin
  * come with the next call.
  */
 int consumer_take(struct consumer *k, size_t n_max);
+/* Whether consumer_take() has something to say: messages, an error, the end. It may turn out to be
+ * nothing. */
+bool consumer_is_ready(const struct consumer *k);
 const struct consumer_message *consumer_message(const struct consumer *k, size_t i);
-/* Whether the last take came to the end of a batch, so that there is room to fetch more. */
+/* Whether the loop is to be looked after though the last take had something: it came to the end of a
+ * batch, so that there is room to fetch more; or a position is to be committed. */
 bool consumer_has_released(const struct consumer *k);
 /* With stop_at_end: all partitions have been read up to their end. Without: all have failed, and
  * been told, and nothing can come any more. */
@@ -126,5 +168,7 @@ int consumer_commit_offset(struct consumer *k,
                            const char *topic,
                            uint32_t partition,
                            uint64_t offset);
-/* Return: 0 done; -EAGAIN under way; the error, in words consumer_error(). */
+/* Return: 0 done; -EAGAIN under way, an automatic one too; the error, in words consumer_error(). */
 int consumer_commit_result(struct consumer *k);
+/* Nobody waits for the one under way: how it ends is told by consumer_take(), if badly. */
+void consumer_commit_tell(struct consumer *k);

@@ -145,6 +145,11 @@ struct producer {
         bool is_flushing; /* atomic: what is there may go */
         int unit_error;   /* atomic: it failed before its flush */
         int64_t producer_id;
+        struct pending_batch *last; /* where the last message went; NULL: it has ended */
+        uint32_t last_number;       /* which of its messages that is */
+        struct pending_batch *watched;
+        uint32_t watched_number;
+        struct producer_outcome *outcome; /* of that message */
         struct codec_context *codec;
         struct producer_sums sums;
         char text[CALL_TEXT_MAX];

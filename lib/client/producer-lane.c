@@ -8,11 +8,18 @@
 #include "client/producer-internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/alloc.h"
 #include "base/crc32c.h"
 
 static struct pending_batch *batch_free(struct pending_batch *b) {
+        struct producer *p = b->lane->route->producer;
+
+        if (p->last == b)
+                p->last = NULL;
+        if (p->watched == b)
+                p->watched = NULL;
         slice_done(&b->bytes);
         mem_free(b->tags);
         mem_free(b->text);
@@ -73,6 +80,17 @@ void lane_delay(struct lane *lane) {
         (void) io_timer_set(p->io, &p->retry_timer, usec_add(io_now(p->io), pause));
 }
 
+static void producer_end_watch(struct producer *p, const struct producer_delivery *d) {
+        struct producer_outcome *o = p->outcome;
+
+        o->has_ended = true;
+        o->error = d->error;
+        o->offset = p->config.acks == PRODUCER_ACKS_NONE ? UINT64_MAX
+                                                         : d->base_offset + p->watched_number;
+        (void) snprintf(o->text, sizeof(o->text), "%s", d->text);
+        p->watched = NULL;
+}
+
 /* Tells of the batches that have ended, as long as none before them has not (I3). */
 static void lane_deliver(struct lane *lane) {
         struct producer *p = lane->route->producer;
@@ -104,7 +122,10 @@ static void lane_deliver(struct lane *lane) {
                         .tags = b->tags,
                         .error = b->error,
                         .text = b->error < 0 ? b->text ?: "out of memory" : "",
+                        .is_watched = p->watched == b,
                 };
+                if (d.is_watched)
+                        producer_end_watch(p, &d);
                 if (p->config.on_delivery)
                         p->config.on_delivery(&d, p->config.userdata);
                 batch_free(b);
@@ -483,6 +504,8 @@ int lane_append(struct lane *lane, const struct producer_message *m, uint64_t n_
                 b->tags[n] = m->tag;
         lane->open_bytes += n_bytes;
         p->charged_bytes += builder_size(&lane->builder) - n_before; /* I6 */
+        p->last = b;
+        p->last_number = n;
         p->sums.n_sent++;
         return 0;
 }

@@ -342,6 +342,27 @@ int producer_append(struct producer *p, const struct producer_message *m) {
         return is_sealed;
 }
 
+void producer_watch_last(struct producer *p, struct producer_outcome *o) {
+        struct pending_batch *b = p->last;
+
+        assert(b);
+        assert(!p->watched);
+
+        *o = (struct producer_outcome){ 0 };
+        p->watched = b;
+        p->watched_number = p->last_number;
+        p->outcome = o;
+        if (b->state != BATCH_OPEN || p->config.is_atomic)
+                return;
+
+        lane_set_due(b->lane);
+        producer_pump(p);
+}
+
+void producer_unwatch(struct producer *p) {
+        p->watched = NULL;
+}
+
 bool producer_is_ready(const struct producer *p) {
         if (p->waiting_route && p->waiting_route->state == ROUTE_UNKNOWN)
                 return !p->waiting_route->call;

@@ -67,6 +67,15 @@ struct producer_delivery {
         const uint64_t *tags; /* NULL: not wanted */
         int error;            /* 0, or negative errno */
         const char *text;
+        bool is_watched; /* by producer_watch_last() */
+};
+
+/* What became of one message. */
+struct producer_outcome {
+        bool has_ended;
+        int error;
+        uint64_t offset; /* without acks: unknown, UINT64_MAX */
+        char text[CALL_TEXT_MAX];
 };
 
 struct producer_config {
@@ -139,6 +148,15 @@ DEFINE_CLEANUP(struct producer *, producer_free)
  * the node: producer_error() says it in words; -ENOMEM.
  */
 int producer_append(struct producer *p, const struct producer_message *m);
+/**
+ * producer_watch_last() - learn what becomes of the message that was just taken
+ * @o: borrows until it has ended, or until producer_unwatch()
+ *
+ * To be called at once after producer_append(). The message does not linger. One at a time is
+ * watched.
+ */
+void producer_watch_last(struct producer *p, struct producer_outcome *o);
+void producer_unwatch(struct producer *p);
 /* After producer_append() said -EAGAIN: whether it is worth trying again. Lets a part of the buffer
  * drain first. */
 bool producer_is_ready(const struct producer *p);

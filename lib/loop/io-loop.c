@@ -276,3 +276,7 @@ struct io_loop *io_loop_free(struct io_loop *l) {
 struct io *io_loop_io(struct io_loop *l) {
         return &l->base.io;
 }
+
+usec_t io_loop_deadline(const struct io_loop *l) {
+        return l->is_late_armed ? 0 : l->wake_usec; /* I2 */
+}

@@ -40,3 +40,6 @@ DEFINE_CLEANUP(struct io_loop *, io_loop_free)
 
 /* Borrows. */
 struct io *io_loop_io(struct io_loop *l);
+/* When the loop has something to do though no descriptor of the event loop becomes readable: 0 at
+ * once; USEC_INFINITY never. For who waits for the event loop's descriptor by other means. */
+usec_t io_loop_deadline(const struct io_loop *l);
