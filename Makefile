@@ -3,7 +3,7 @@
 # One Makefile for the whole tree, not recursive. `make help` says what can be asked for.
 # Sources are found by wildcard: a new file needs no line here, a new folder of lib/ needs one in lib/layers.
 
-VERSION := 0.1.0
+VERSION := 0.2.0
 
 # ---- Paths ----
 

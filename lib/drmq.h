@@ -35,7 +35,7 @@ struct sd_event; /* <systemd/sd-event.h> */
  * It may call anything, and free what it wants. */
 typedef void (*drmq_ready_callback)(void *userdata);
 
-/* "0.1.0" */
+/* "0.2.0" */
 const char *drmq_version(void);
 
 /* ---- Client: where the brokers are ---- */
