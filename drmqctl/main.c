@@ -46,6 +46,7 @@ static const struct verb verbs[] = {
           "how the node is; exit status 0 healthy, 1 degraded",
           status_show },
         { "leader", "[SHARD]", 0, 1, NULL, "who leads each shard, or this one", status_leader },
+        { "metrics", "", 0, 0, NULL, "what the node counts, as Prometheus reads it", metrics_show },
         { "topics list", "", 0, 0, NULL, "all topics", topics_list },
         { "topics create",
           "NAME...|-",

@@ -21,6 +21,7 @@ int view_show(const struct view *v, const struct output *o);
  * negative errno, logged. */
 int status_show(char **args, size_t n_args, void *userdata);
 int status_leader(char **args, size_t n_args, void *userdata);
+int metrics_show(char **args, size_t n_args, void *userdata);
 
 int topics_list(char **args, size_t n_args, void *userdata);
 int topics_create(char **args, size_t n_args, void *userdata);

@@ -455,6 +455,8 @@ struct drmq_node_info {
         const struct drmq_shard_info *shards;
 };
 int drmq_status(drmq_client *c, const struct drmq_node_info **ret);
+/* What the node counts, in the text format of Prometheus; borrowed until the next call on @c. */
+int drmq_metrics(drmq_client *c, const char **ret_text);
 
 #ifdef __cplusplus
 }

@@ -572,3 +572,39 @@ _public_ int drmq_status(drmq_client *c, const struct drmq_node_info **ret) {
         *ret = st.info;
         return 0;
 }
+
+/* ---- Metrics ---- */
+
+struct metrics {
+        drmq_client *client;
+        const char *text;
+};
+
+static int on_metrics(int r, const ProtobufCMessage *answer, void *userdata) {
+        const Drmq__Proto__MetricsResponse *m = (const void *) answer;
+        struct metrics *ms = userdata;
+
+        if (r < 0)
+                return r;
+
+        ms->text = client_keep_string(ms->client, m->text);
+        return ms->text ? 0 : client_no_memory(ms->client);
+}
+
+_public_ int drmq_metrics(drmq_client *c, const char **ret_text) {
+        Drmq__Proto__MetricsRequest m = DRMQ__PROTO__METRICS_REQUEST__INIT;
+        struct metrics ms = { .client = c };
+        int r;
+
+        assert_return(c, -EINVAL);
+        assert_return(ret_text, -EINVAL);
+
+        client_forget(c);
+        r = client_call(
+                c, FRAME_METRICS, &m, &drmq__proto__metrics_response__descriptor, on_metrics, &ms);
+        if (r < 0)
+                return r;
+
+        *ret_text = ms.text;
+        return 0;
+}
