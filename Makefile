@@ -12,6 +12,10 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+# systemd looks below /usr/lib and /usr/local/lib.
+SYSTEMDDIR ?= $(PREFIX)/lib/systemd
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 
 # A build with other flags has a folder of its own, so that switching back and forth costs nothing.
 comma := ,
@@ -301,6 +305,13 @@ ifneq ($(shared_lib),)
 endif
 	for page in $(wildcard man/*.[1-8]); do \
 	  install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
+	install -d $(DESTDIR)$(SYSTEMDDIR)/system
+	sed 's|@BINDIR@|$(BINDIR)|' systemd/drmqd@.service > $(DESTDIR)$(SYSTEMDDIR)/system/drmqd@.service
+	install -m 644 systemd/drmqd@.socket $(DESTDIR)$(SYSTEMDDIR)/system/
+	install -D -m 644 systemd/drmq.catalog $(DESTDIR)$(SYSTEMDDIR)/catalog/drmq.catalog
+	install -D -m 644 systemd/drmq-sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/drmq.conf
+	install -D -m 644 systemd/drmq-tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/drmq.conf
+	$(if $(DESTDIR),,systemd/apply.sh $(SYSUSERSDIR)/drmq.conf $(TMPFILESDIR)/drmq.conf)
 
 run: $(addprefix $(B)/bin/,$(tools))
 	$(quiet)tests/lib/deps.sh build

@@ -341,6 +341,16 @@ static void raise_nofile(void) {
         (void) setrlimit(RLIMIT_NOFILE, &limit); /* within the hard limit: allowed */
 }
 
+static int start_failed(int error, const char *what) {
+        log_event(LOG_ERR,
+                  DRMQ_MESSAGE_START_FAILED,
+                  FIELDS(FIELD_ERROR(error)),
+                  "%s: %s",
+                  what,
+                  strerrordesc_np(-error));
+        return EX_OSERR;
+}
+
 static int shell_start(struct shell *s) {
         usec_t started_usec = now_monotonic_usec();
         sigset_t signals;
@@ -351,7 +361,7 @@ static int shell_start(struct shell *s) {
         sigaddset(&signals, SIGTERM);
         sigaddset(&signals, SIGINT);
         if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
-                return log_error_errno(errno, "Cannot block signals: %m");
+                return start_failed(-errno, "Cannot block signals");
 
         r = sd_event_new(&s->event);
         if (r >= 0)
@@ -362,10 +372,8 @@ static int shell_start(struct shell *s) {
                 r = sd_event_set_watchdog(s->event, true); /* where $WATCHDOG_USEC asks for it */
         if (r >= 0)
                 r = io_loop_new(s->event, NULL, &s->loop);
-        if (r < 0) {
-                (void) log_error_errno(r, "Cannot make an event loop: %m");
-                return EX_OSERR;
-        }
+        if (r < 0)
+                return start_failed(r, "Cannot make an event loop");
 
         s->status_timer = (struct io_timer){ .on_timer = on_status_timer, .userdata = s };
 
@@ -390,10 +398,8 @@ int shell_run(struct config *c) {
         r = shell_start(&s);
         if (s.broker) {
                 r = sd_event_loop(s.event);
-                if (r < 0) {
-                        (void) log_error_errno(r, "The event loop failed: %m");
-                        r = EX_OSERR;
-                }
+                if (r < 0)
+                        r = start_failed(r, "The event loop failed");
         }
 
         shell_done(&s);
