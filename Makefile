@@ -71,7 +71,8 @@ proto_header := $(proto_src:lib/proto/%.proto=$(B)/gen/proto/%.pb-c.h)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 lib_obj := $(call objects,$(sort $(wildcard lib/*/*.c))) $(proto_obj)
-core_obj := $(call objects,$(sort $(wildcard drmqd/core/*.c)))
+# The daemon's configuration is tested and fuzzed as the core is.
+core_obj := $(call objects,$(sort $(wildcard drmqd/core/*.c drmqd/config*.c)))
 test_obj := $(call objects,$(sort $(wildcard tests/lib/*.c) $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c))))
 
 private_lib := $(B)/lib/libdrmq-private.a

@@ -77,6 +77,13 @@ static const struct verb verbs[] = {
           offsets_options,
           "offsets of a topic's partitions",
           offsets_show },
+        { "config show",
+          "[KEY]...",
+          0,
+          VERB_ANY,
+          NULL,
+          "the node's configuration, and where it is from",
+          config_show },
 };
 
 static const struct program program = {

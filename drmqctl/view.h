@@ -30,3 +30,5 @@ int topics_alter(char **args, size_t n_args, void *userdata);
 int topics_delete(char **args, size_t n_args, void *userdata);
 
 int offsets_show(char **args, size_t n_args, void *userdata);
+
+int config_show(char **args, size_t n_args, void *userdata);

@@ -2,12 +2,15 @@
 /* drmqd: options, then shell_run(). Exit statuses as in sysexits(3). */
 #include <inttypes.h>
 #include <malloc.h>
+#include <stdlib.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/bug.h"
 #include "base/logging.h"
 #include "cli/options.h"
+#include "drmqd/config-names.h"
 #include "drmqd/shell.h"
 #include "loop/journal.h"
 
@@ -21,9 +24,16 @@ enum {
         OPTION_SET = OPTION_LONG(6),
         OPTION_DEBUG = OPTION_LONG(7),
         OPTION_PLANT = OPTION_LONG(8),
+        OPTION_CONFIG = OPTION_LONG(9),
+        OPTION_CHECK_CONFIG = OPTION_LONG(10),
 };
 
 static const struct option_spec option_specs[] = {
+        { OPTION_CONFIG,
+          "config",
+          "FILE",
+          "read FILE (default: drmq/NAME.conf in /etc, /run, /usr/local/lib or /usr/lib)",
+          false },
         { OPTION_NODE, "node", "NAME", "name of the node (default: node1)", false },
         { OPTION_NODE_ID,
           "node-id",
@@ -47,6 +57,11 @@ static const struct option_spec option_specs[] = {
           false },
         { OPTION_ADVERTISE, "advertise", "ADDRESS", "what clients are told to connect to", false },
         { OPTION_SET, "set", "KEY=VALUE", "set a configuration key; may be repeated", false },
+        { OPTION_CHECK_CONFIG,
+          "check-config",
+          NULL,
+          "say what is wrong with the configuration, and exit",
+          false },
         { OPTION_DEBUG, "debug", NULL, "log debug messages too", false },
 #ifdef DRMQ_PLANTED_BUGS
         { OPTION_PLANT, "plant", "BUG", "switch a planted bug on: this build is for tests", false },
@@ -60,20 +75,102 @@ static const struct program program = {
         .summary = "The daemon of DRMQ, a reliable message queue: one node.",
         .options = option_specs,
         .n_options = ELEMENTSOF(option_specs),
-        .footer = "drmqd(8) lists the keys that --set takes.",
+        .footer = "drmq.conf(5) lists the keys that --set and files take.",
 };
 
-static struct config arg_config;
+static struct config_argument *arg_arguments;
+static size_t arg_n_arguments, arg_n_allocated;
+static const char *arg_file;
+static bool arg_check;
 
-static int parse_address_option(const struct options *o,
-                                const char *value,
-                                bool is_port,
-                                struct address *ret) {
+/* The options that are keys. */
+static const struct key_option {
+        int id;
+        const char *option;
+        const char *key;
+} key_options[] = {
+        { OPTION_NODE, "--node", "node.name" },
+        { OPTION_NODE_ID, "--node-id", "node.id" },
+        { OPTION_DATA_DIR, "--data-dir", "node.data_dir" },
+        { OPTION_PORT, "--port", "node.listen" },
+        { OPTION_LISTEN, "--listen", "node.listen" },
+        { OPTION_ADVERTISE, "--advertise", "node.advertise" },
+        { OPTION_DEBUG, "--debug", "node.log_level" },
+};
+
+static int add_argument(const struct config_key *k, const char *value, const char *option) {
+        _cleanup_(mem_freep) char *copy = mem_strdup(value);
+
+        if (!copy || !grow(arg_arguments, arg_n_allocated, arg_n_arguments + 1))
+                return log_oom();
+
+        arg_arguments[arg_n_arguments++] =
+                (struct config_argument){ .key = k, .value = TAKE_PTR(copy), .option = option };
+        return 0;
+}
+
+/* Whether the value can be had, by itself: what is wrong with the command line is wrong usage. */
+static int check_argument(const struct options *o,
+                          const struct config_key *k,
+                          const char *value,
+                          const char *option) {
+        _cleanup_(mem_freep) char *wanted = NULL;
+        struct config scratch;
+        int r;
+
+        config_init(&scratch);
+        r = config_assign(&scratch, k, value, CONFIG_COMMAND_LINE, option);
+        config_done(&scratch);
+        if (r >= 0)
+                return 0;
+
+        wanted = r == -ENOMEM ? NULL : config_key_describe(k);
+        if (!wanted)
+                return log_oom();
+        return options_error(o,
+                             "%s: \"%s\" is %s for %s: it takes %s",
+                             option,
+                             value,
+                             r == -ERANGE ? "out of range" : "malformed",
+                             k->name,
+                             wanted);
+}
+
+static int set_key(const struct options *o, const char *assignment) {
+        _cleanup_(mem_freep) char *name = NULL, *suggestion = NULL;
+        const char *equals = strchr(assignment, '=');
+        const struct config_key *k;
+        int r;
+
+        if (!equals)
+                return options_error(o, "--set takes section.key=value: \"%s\"", assignment);
+
+        k = config_key_find(assignment, (size_t) (equals - assignment));
+        if (!k) {
+                name = mem_strndup(assignment, (size_t) (equals - assignment));
+                suggestion = name ? config_suggest(NULL, name) : NULL;
+                if (!suggestion)
+                        return log_oom();
+                return options_error(o, "--set: there is no key \"%s\"%s", name, suggestion);
+        }
+
+        r = check_argument(o, k, equals + 1, "--set");
+        return r < 0 ? r : add_argument(k, equals + 1, "--set");
+}
+
+static int set_option(const struct options *o, int id, const char *value) {
         _cleanup_(mem_freep) char *local = NULL;
+        const struct key_option *k = key_options;
+        const struct config_key *key;
         uint64_t port;
         int r;
 
-        if (is_port) {
+        while (k->id != id)
+                k++;
+        assert(k < key_options + ELEMENTSOF(key_options));
+        key = config_key_find(k->key, strlen(k->key));
+
+        if (id == OPTION_PORT) {
                 r = options_uint(o, value, 0, UINT16_MAX, &port);
                 if (r < 0)
                         return r;
@@ -81,84 +178,29 @@ static int parse_address_option(const struct options *o,
                 if (!local)
                         return log_oom();
                 value = local;
-        }
+        } else if (id == OPTION_DEBUG)
+                value = "debug";
+        else if (value[0] == '\0')
+                return options_error(o, "%s needs a value", k->option);
 
-        r = parse_address(value, DEFAULT_PORT, ret);
-        if (r == -ENOMEM)
-                return log_oom();
-        return r < 0 ? options_error(o, "Not an address (HOST:PORT or unix:PATH): \"%s\"", value)
-                     : 0;
-}
-
-static int add_listen(const struct options *o, const char *value, bool is_port) {
-        struct config *c = &arg_config;
-        int r;
-
-        if (c->n_listen >= LISTEN_MAX)
-                return options_error(o, "More than %u addresses to listen on", LISTEN_MAX);
-
-        r = parse_address_option(o, value, is_port, &c->listen[c->n_listen]);
-        if (r < 0)
-                return r;
-        c->n_listen++;
-        return 0;
-}
-
-static int set_string(char **s, const char *value) {
-        char *copy = mem_strdup(value);
-
-        if (!copy)
-                return log_oom();
-        mem_free(*s);
-        *s = copy;
-        return 0;
-}
-
-static int set_key(const struct options *o, const char *value) {
-        _cleanup_(mem_freep) char *why = NULL;
-        int r;
-
-        r = config_set(&arg_config, value, &why);
-        if (r == -ENOMEM)
-                return log_oom();
-        return r < 0 ? options_error(o, "--set %s: %s", value, why ? why : "not a setting") : 0;
+        r = check_argument(o, key, value, k->option);
+        return r < 0 ? r : add_argument(key, value, k->option);
 }
 
 static int parse_option(const struct options *o, int id, const char *value) {
-        struct config *c = &arg_config;
-        struct address address = {};
-        int r;
-
         switch (id) {
-        case OPTION_NODE:
-                if (!topic_name_is_valid(value))
-                        return options_error(o, "Not a name for a node: \"%s\"", value);
-                return set_string(&c->node_name, value);
-        case OPTION_NODE_ID:
-                return options_uint(o, value, 1, INT32_MAX, &c->broker.node_id);
-        case OPTION_DATA_DIR:
-                if (value[0] == '\0')
-                        return options_error(o, "--data-dir needs a folder");
-                return set_string(&c->data_dir, value);
-        case OPTION_PORT:
-        case OPTION_LISTEN:
-                return add_listen(o, value, id == OPTION_PORT);
-        case OPTION_ADVERTISE:
-                r = parse_address_option(o, value, false, &address);
-                if (r < 0)
-                        return r;
-                address_done(&address);
-                return set_string(&c->advertise, value);
         case OPTION_SET:
                 return set_key(o, value);
-        case OPTION_DEBUG:
-                c->log_level = LOG_DEBUG;
+        case OPTION_CONFIG:
+                arg_file = value;
+                return 0;
+        case OPTION_CHECK_CONFIG:
+                arg_check = true;
                 return 0;
         case OPTION_PLANT:
                 return bug_plant(value) < 0 ? options_error(o, "No such bug: \"%s\"", value) : 0;
         default:
-                assert(false);
-                return -EINVAL;
+                return set_option(o, id, value);
         }
 }
 
@@ -182,7 +224,9 @@ static int parse_argv(int argc, char **argv) {
 }
 
 static int run(int argc, char **argv) {
-        struct config *c = &arg_config;
+        _cleanup_(config_notes_done) struct config_notes notes = {};
+        struct config_sources sources;
+        struct config c;
         int r;
 
         r = parse_argv(argc, argv);
@@ -192,18 +236,31 @@ static int run(int argc, char **argv) {
                        : r == -EIO     ? EX_IOERR
                                        : EX_OSERR;
 
-        log_set_max_level((int) c->log_level);
-        if (!c->node_name)
-                c->node_name = mem_asprintf("node%" PRIu64,
-                                            c->broker.node_id == 0 ? 1 : c->broker.node_id);
-        if (c->node_name && !c->data_dir)
-                c->data_dir = mem_asprintf("/var/lib/drmq/%s", c->node_name);
-        if (!c->node_name || !c->data_dir) {
+        sources = (struct config_sources){
+                .file = arg_file,
+                .path = getenv("DRMQ_CONFIG_PATH"),
+                .environment = environ,
+                .arguments = arg_arguments,
+                .n_arguments = arg_n_arguments,
+        };
+        r = config_load(&sources, &c, &notes);
+        if (r >= 0 && !arg_check)
+                log_set_max_level((int) c.log_level);
+        shell_log_notes(&notes, arg_check ? LOG_WARNING : LOG_DEBUG);
+        if (r == -ENOMEM)
                 log_oom();
-                return EX_OSERR;
-        }
+        if (r < 0)
+                return r == -EINVAL ? EX_CONFIG : EX_OSERR;
 
-        return shell_run(c);
+        r = arg_check ? EX_OK : shell_run(&c, &sources);
+        config_done(&c);
+        return r;
+}
+
+static void arguments_done(void) {
+        for (size_t i = 0; i < arg_n_arguments; i++)
+                mem_free(arg_arguments[i].value);
+        arg_arguments = mem_free(arg_arguments);
 }
 
 int main(int argc, char **argv) {
@@ -214,8 +271,7 @@ int main(int argc, char **argv) {
         /* The threads allocate little: one arena for all keeps an idle daemon small. */
         (void) mallopt(M_ARENA_MAX, 1);
 
-        config_init(&arg_config);
         r = run(argc, argv);
-        config_done(&arg_config);
+        arguments_done();
         return r;
 }

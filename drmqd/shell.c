@@ -36,6 +36,8 @@
 
 struct shell {
         struct config *config;
+        const struct config_sources *sources;
+        struct broker_setting *settings; /* what the broker tells of the configuration */
         sd_event *event;
         struct io_loop *loop;
         struct sockets sockets;
@@ -54,6 +56,7 @@ struct shell {
 
 static void shell_done(struct shell *s) {
         broker_free(s->broker);
+        config_settings_free(s->settings);
         for (size_t i = 0; i < s->n_early; i++)
                 io_stream_close(s->early[i]);
         sockets_close(&s->sockets);
@@ -246,6 +249,82 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
         return 0;
 }
 
+/* Reload */
+
+void shell_log_notes(const struct config_notes *notes, int max_level) {
+        assert(notes);
+
+        for (size_t i = 0; i < notes->n; i++) {
+                const struct config_note *n = notes->notes + i;
+
+                if (n->level <= max_level)
+                        log_event(n->level,
+                                  n->level <= LOG_NOTICE ? DRMQ_MESSAGE_CONFIG_PROBLEM : NULL,
+                                  FIELDS(FIELD_FILE(n->file)),
+                                  "%s",
+                                  n->text);
+        }
+}
+
+/* Return: how many keys changed; negative: nothing did. */
+static int shell_reload(struct shell *s, struct config_notes *notes) {
+        _cleanup_(config_settings_freep) struct broker_setting *settings = NULL;
+        struct config fresh;
+        int r, n_changed;
+
+        r = config_load(s->sources, &fresh, notes);
+        if (r < 0)
+                return r;
+
+        n_changed = config_reload(s->config, &fresh, notes);
+        config_done(&fresh);
+        if (n_changed < 0)
+                return n_changed;
+
+        log_set_max_level((int) s->config->log_level);
+        broker_reconfigure(s->broker, &s->config->broker);
+        r = config_settings_new(s->config, &settings);
+        if (r < 0) {
+                log_warning("Out of memory: what is told of the configuration is the old one");
+                return n_changed;
+        }
+        broker_set_settings(s->broker, settings, config_n_keys);
+        config_settings_free(s->settings);
+        s->settings = TAKE_PTR(settings);
+        return n_changed;
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        _cleanup_(config_notes_done) struct config_notes notes = {};
+        struct shell *s = userdata;
+        int r;
+
+        (void) source;
+        (void) si;
+        if (s->is_stopping)
+                return 0;
+
+        if (s->is_ready)
+                notify_reloading();
+        r = shell_reload(s, &notes);
+        shell_log_notes(&notes, LOG_DEBUG);
+        if (r >= 0)
+                log_event(LOG_NOTICE,
+                          DRMQ_MESSAGE_RELOADED,
+                          /* fields= */ NULL,
+                          "The configuration was read anew: %d keys have another value now",
+                          r);
+        else
+                log_event(LOG_ERR,
+                          DRMQ_MESSAGE_RELOAD_FAILED,
+                          FIELDS(FIELD_ERROR(r)),
+                          "The configuration was not read anew, the old one stays: %s",
+                          r == -EINVAL ? "the new one is wrong" : strerrordesc_np(-r));
+        if (s->is_ready)
+                notify_ready();
+        return 0;
+}
+
 /* Opening */
 
 static int open_error_status(int r) {
@@ -328,6 +407,7 @@ static int shell_open(struct shell *s, usec_t started_usec) {
                 return open_error_status(r);
         }
 
+        broker_set_settings(s->broker, s->settings, config_n_keys);
         return EX_OK;
 }
 
@@ -360,6 +440,7 @@ static int shell_start(struct shell *s) {
         sigemptyset(&signals);
         sigaddset(&signals, SIGTERM);
         sigaddset(&signals, SIGINT);
+        sigaddset(&signals, SIGHUP);
         if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
                 return start_failed(-errno, "Cannot block signals");
 
@@ -368,6 +449,8 @@ static int shell_start(struct shell *s) {
                 r = sd_event_add_signal(s->event, NULL, SIGTERM, on_signal, s);
         if (r >= 0)
                 r = sd_event_add_signal(s->event, NULL, SIGINT, on_signal, s);
+        if (r >= 0)
+                r = sd_event_add_signal(s->event, NULL, SIGHUP, on_reload, s);
         if (r >= 0)
                 r = sd_event_set_watchdog(s->event, true); /* where $WATCHDOG_USEC asks for it */
         if (r >= 0)
@@ -380,6 +463,11 @@ static int shell_start(struct shell *s) {
         r = sockets_open(s->loop, s->config, on_accept, s, &s->sockets);
         if (r != EX_OK)
                 return r;
+        r = config_settings_new(s->config, &s->settings);
+        if (r < 0) {
+                log_oom();
+                return EX_OSERR;
+        }
         r = shell_open(s, started_usec);
         if (!s->broker)
                 return r;
@@ -388,8 +476,8 @@ static int shell_start(struct shell *s) {
         return EX_OK;
 }
 
-int shell_run(struct config *c) {
-        struct shell s = { .config = c };
+int shell_run(struct config *c, const struct config_sources *sources) {
+        struct shell s = { .config = c, .sources = sources };
         int r;
 
         assert(c);

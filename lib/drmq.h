@@ -458,6 +458,16 @@ int drmq_status(drmq_client *c, const struct drmq_node_info **ret);
 /* What the node counts, in the text format of Prometheus; borrowed until the next call on @c. */
 int drmq_metrics(drmq_client *c, const char **ret_text);
 
+/* A key of the node's configuration, drmq.conf(5). */
+struct drmq_config_key {
+        const char *name, *value, *default_value;
+        const char *source;  /* "default", "file", "environment", "command line" */
+        const char *where;   /* "FILE:LINE", the variable, the option; empty for the default */
+        const char *pending; /* its value after a restart; empty: the same */
+        bool can_reload;
+};
+int drmq_config_list(drmq_client *c, const struct drmq_config_key **ret, size_t *ret_n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -327,6 +327,21 @@ static int broker_open(struct broker *b, const struct broker_config *config, cha
         return 0;
 }
 
+/* What holds at a start and can change later. */
+static void broker_apply(struct broker *b, const struct broker_config *config) {
+        uint64_t request_bytes = config->request_budget_bytes;
+        uint64_t fetch_bytes = config->fetch_budget_bytes;
+
+        b->idle_usec = config->idle_usec;
+        b->auto_create = config->auto_create;
+        b->default_partitions = (uint32_t) config->default_partitions;
+        b->connections_max = config->connections_max;
+        budget_set_limit(&b->requests, request_bytes, request_bytes / 2);
+        budget_set_limit(&b->fetches, fetch_bytes, fetch_bytes / 2);
+        budget_set_limit(&b->answers, request_bytes, request_bytes);
+        budget_set_limit(&b->polls, request_bytes, request_bytes);
+}
+
 int broker_new(struct io *io,
                const struct broker_config *config,
                const struct broker_events *events,
@@ -353,10 +368,6 @@ int broker_new(struct io *io,
         b->userdata = userdata;
         b->pid = config->pid;
         b->started_usec = config->started_usec;
-        b->idle_usec = config->idle_usec;
-        b->auto_create = config->auto_create;
-        b->default_partitions = (uint32_t) config->default_partitions;
-        b->connections_max = config->connections_max;
         b->stop_timer = (struct io_timer){ .on_timer = broker_on_stop_timer, .userdata = b };
         list_init(&b->conns);
         list_init(&b->dirty_conns);
@@ -366,10 +377,7 @@ int broker_new(struct io *io,
         list_init(&b->all_queries);
         list_init(&b->topic_changes);
         metrics_init(&b->metrics, (uint32_t) config->metrics_partitions);
-        budget_init(&b->requests, config->request_budget_bytes, config->request_budget_bytes / 2);
-        budget_init(&b->fetches, config->fetch_budget_bytes, config->fetch_budget_bytes / 2);
-        budget_init(&b->answers, config->request_budget_bytes, config->request_budget_bytes);
-        budget_init(&b->polls, config->request_budget_bytes, config->request_budget_bytes);
+        broker_apply(b, config);
         b->node_name = mem_strdup(config->node_name);
         b->advertise = mem_strdup(config->advertise);
         b->version = mem_strdup(config->version);
@@ -393,6 +401,24 @@ void broker_start(struct broker *b) {
         /* where none of them can lead: it serves what is good */
         on_shard_ready(b, b->shards[SHARD_METADATA]);
         broker_settle(b);
+}
+
+void broker_reconfigure(struct broker *b, const struct broker_config *config) {
+        assert(b);
+        assert(config);
+
+        broker_apply(b, config);
+        for (size_t i = 0; i < N_SHARDS; i++)
+                b->shards[i]->checkpoint_bytes = config->checkpoint_bytes;
+        broker_settle(b); /* there may be room now */
+}
+
+void broker_set_settings(struct broker *b, const struct broker_setting *settings, size_t n) {
+        assert(b);
+        assert(settings || n == 0);
+
+        b->settings = settings;
+        b->n_settings = n;
 }
 
 struct broker *broker_free(struct broker *b) {

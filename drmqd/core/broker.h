@@ -90,12 +90,28 @@ struct broker *broker_free(struct broker *b);
 DEFINE_CLEANUP(struct broker *, broker_free)
 
 void broker_start(struct broker *b);
+/* Applies what of @config can change while it runs: auto_create, default_partitions,
+ * checkpoint_bytes, the budgets, connections_max, idle_usec. The rest is not looked at. */
+void broker_reconfigure(struct broker *b, const struct broker_config *config);
 /* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over
  * connections_max; -ENOMEM; the stream is closed then too. */
 int broker_accept(struct broker *b, struct io_stream *s);
 /* Refuses new work, answers what is in flight, writes checkpoints, says goodbye; then
  * on_stopped(). */
 void broker_stop(struct broker *b);
+
+/* One key of the configuration, for who asks the node for it (FRAME_CONFIG). */
+struct broker_setting {
+        char *name;
+        char *value;
+        char *default_value;
+        char *source;  /* "default", "file", "environment", "command line" */
+        char *where;   /* "FILE:LINE", a variable, an option; empty for the default */
+        char *pending; /* what a restart would make of it; empty: the same */
+        bool can_reload;
+};
+/* What it answers from now on; borrows until the next call, or broker_free(). */
+void broker_set_settings(struct broker *b, const struct broker_setting *settings, size_t n);
 
 /* For the shell's own words. */
 struct broker_summary {

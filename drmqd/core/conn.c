@@ -173,6 +173,7 @@ static void conn_dispatch(struct request *r) {
                 [FRAME_POSITION_FETCH] = handle_position_fetch,
                 [FRAME_PARTITION] = handle_partition,
                 [FRAME_STATUS] = handle_status,
+                [FRAME_CONFIG] = handle_config,
                 [FRAME_METRICS] = handle_metrics,
         };
 

@@ -50,6 +50,8 @@ struct broker {
         bool auto_create;
         uint32_t default_partitions;
         uint64_t connections_max;
+        const struct broker_setting *settings;
+        size_t n_settings;
 
         struct datadir *datadir;
         struct shard *shards[N_SHARDS];
@@ -138,3 +140,4 @@ bool broker_health(const struct broker *b, char *dest, size_t n_dest);
 /* status.c */
 void handle_status(struct request *r);
 void handle_partition(struct request *r);
+void handle_config(struct request *r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a node says of itself, its shards and its partitions. */
+/* What a node says of itself, its shards, its partitions and its configuration. */
 #include "base/alloc.h"
 #include "drmqd/core/core.h"
 
@@ -119,5 +119,36 @@ void handle_partition(struct request *r) {
         }
         answer.partition = pointers;
         answer.n_partition = q->n_partition_id;
+        request_answer(r, &answer, NULL, 0, NULL, 0);
+}
+
+void handle_config(struct request *r) {
+        const struct broker *b = r->broker;
+        Drmq__Proto__ConfigResponse answer = DRMQ__PROTO__CONFIG_RESPONSE__INIT;
+        _cleanup_(mem_freep) Drmq__Proto__ConfigKey *keys = NULL;
+        _cleanup_(mem_freep) Drmq__Proto__ConfigKey **pointers = NULL;
+
+        keys = new (Drmq__Proto__ConfigKey, b->n_settings + 1);
+        pointers = new (Drmq__Proto__ConfigKey *, b->n_settings + 1);
+        if (!keys || !pointers) {
+                request_fail(r, DRMQ_ERROR_NO_MEMORY, "The node is out of memory");
+                return;
+        }
+
+        for (size_t i = 0; i < b->n_settings; i++) {
+                const struct broker_setting *s = b->settings + i;
+
+                drmq__proto__config_key__init(keys + i);
+                keys[i].name = s->name;
+                keys[i].value = s->value;
+                keys[i].default_value = s->default_value;
+                keys[i].source = s->source;
+                keys[i].where = s->where;
+                keys[i].can_reload = s->can_reload;
+                keys[i].pending = s->pending;
+                pointers[i] = keys + i;
+        }
+        answer.key = pointers;
+        answer.n_key = b->n_settings;
         request_answer(r, &answer, NULL, 0, NULL, 0);
 }

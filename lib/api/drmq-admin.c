@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Administration: topics, offsets, status. Each function is a call or two, whose answers become
- * structs of drmq.h. */
+/* Administration: topics, offsets, status, configuration. Each function is a call or two, whose
+ * answers become structs of drmq.h. */
 
 #include <inttypes.h>
 
@@ -606,5 +606,64 @@ _public_ int drmq_metrics(drmq_client *c, const char **ret_text) {
                 return r;
 
         *ret_text = ms.text;
+        return 0;
+}
+
+/* ---- Configuration ---- */
+
+struct config_list {
+        drmq_client *client;
+        struct drmq_config_key *keys;
+        size_t n;
+};
+
+static int on_config(int r, const ProtobufCMessage *answer, void *userdata) {
+        const Drmq__Proto__ConfigResponse *m = (const void *) answer;
+        struct config_list *l = userdata;
+        drmq_client *c = l->client;
+
+        if (r < 0)
+                return r;
+
+        l->keys = client_keep(c, (m->n_key + 1) * sizeof(l->keys[0]));
+        if (!l->keys)
+                return client_no_memory(c);
+        for (size_t i = 0; i < m->n_key; i++) {
+                const Drmq__Proto__ConfigKey *k = m->key[i];
+
+                l->keys[i] = (struct drmq_config_key){
+                        .name = client_keep_string(c, k->name),
+                        .value = client_keep_string(c, k->value),
+                        .default_value = client_keep_string(c, k->default_value),
+                        .source = client_keep_string(c, k->source),
+                        .where = client_keep_string(c, k->where),
+                        .pending = client_keep_string(c, k->pending),
+                        .can_reload = k->can_reload,
+                };
+                if (!l->keys[i].name || !l->keys[i].value || !l->keys[i].default_value ||
+                    !l->keys[i].source || !l->keys[i].where || !l->keys[i].pending)
+                        return client_no_memory(c);
+        }
+        l->n = m->n_key;
+        return 0;
+}
+
+_public_ int drmq_config_list(drmq_client *c, const struct drmq_config_key **ret, size_t *ret_n) {
+        Drmq__Proto__ConfigRequest m = DRMQ__PROTO__CONFIG_REQUEST__INIT;
+        struct config_list l = { .client = c };
+        int r;
+
+        assert_return(c, -EINVAL);
+        assert_return(ret, -EINVAL);
+        assert_return(ret_n, -EINVAL);
+
+        client_forget(c);
+        r = client_call(
+                c, FRAME_CONFIG, &m, &drmq__proto__config_response__descriptor, on_config, &l);
+        if (r < 0)
+                return r;
+
+        *ret = l.keys;
+        *ret_n = l.n;
         return 0;
 }

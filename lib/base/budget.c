@@ -18,6 +18,15 @@ void budget_init(struct budget *b, size_t limit_bytes, size_t low_bytes) {
         *b = (struct budget){ .limit_bytes = limit_bytes, .low_bytes = low_bytes };
 }
 
+void budget_set_limit(struct budget *b, size_t limit_bytes, size_t low_bytes) {
+        assert(b);
+        assert(limit_bytes > 0);
+        assert(low_bytes <= limit_bytes);
+
+        b->limit_bytes = limit_bytes;
+        b->low_bytes = low_bytes;
+}
+
 int budget_charge(struct budget *b, size_t n_bytes) {
         assert(b);
 

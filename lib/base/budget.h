@@ -18,6 +18,9 @@ struct budget {
 
 /* @limit_bytes > 0, @low_bytes <= @limit_bytes. */
 void budget_init(struct budget *b, size_t limit_bytes, size_t low_bytes);
+/* Other marks, as in budget_init(). What is used stays, also where it is more than the limit: nothing
+ * is charged then until enough was released. */
+void budget_set_limit(struct budget *b, size_t limit_bytes, size_t low_bytes);
 /* Return: 0; -EAGAIN past the limit, nothing charged: try again when something was released. One
  * charge is always let in when nothing is used, so that no request can be too large for ever. */
 int budget_charge(struct budget *b, size_t n_bytes);

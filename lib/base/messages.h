@@ -11,6 +11,12 @@
 #define DRMQ_MESSAGE_STOPPING "da6e4d23bab54af7bc4dd499953e81dc"
 #define DRMQ_MESSAGE_LEADER_ELECTED "6d06be605f9846b1bec4533f514fe496"
 
+/* The configuration: a line of it that is not understood or does not go with another; it was read
+ * anew; it was not, because it is wrong, and the old one stays. */
+#define DRMQ_MESSAGE_CONFIG_PROBLEM "b7742558a2ca55ebad1f9e0da96fe99b"
+#define DRMQ_MESSAGE_RELOADED "e81ff3eae985deca3e4988c1bc79a51b"
+#define DRMQ_MESSAGE_RELOAD_FAILED "7317894750c5f99e7e79e58d9fac53f7"
+
 /* What keeps a node from doing all that it was asked to: it cannot start; an address that nobody
  * asked for cannot be listened on; a descriptor that was passed to it is of no use; connections are
  * refused. */

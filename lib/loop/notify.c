@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/time.h"
+
 #define TEXT_BYTES_MAX 768u
 #define STORED_NAME_MAX 255u /* sd_pid_notify_with_fds(3) */
 
@@ -17,6 +19,12 @@ bool notify_is_on(void) {
 
 void notify_ready(void) {
         (void) sd_notify(/* unset_environment= */ 0, "READY=1");
+}
+
+void notify_reloading(void) {
+        (void) sd_notifyf(/* unset_environment= */ 0,
+                          "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+                          now_monotonic_usec());
 }
 
 void notify_stopping(void) {

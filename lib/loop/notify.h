@@ -9,6 +9,8 @@
 /* Whether there is somebody to tell. */
 bool notify_is_on(void);
 void notify_ready(void);
+/* The configuration is read anew; notify_ready() ends it. */
+void notify_reloading(void);
 void notify_stopping(void);
 /* One line for `systemctl status`. */
 void notify_status(const char *format, ...) _printf_(1, 2);

@@ -58,6 +58,7 @@ enum frame_type {
         FRAME_POSITION_FETCH = 9,
         FRAME_PARTITION = 10,
         FRAME_STATUS = 11,
+        FRAME_CONFIG = 12,
         FRAME_METRICS = 13,
         _FRAME_TYPE_MAX,
 };

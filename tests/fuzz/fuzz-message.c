@@ -28,6 +28,8 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
         &drmq__proto__partition_response__descriptor,
         &drmq__proto__status_request__descriptor,
         &drmq__proto__status_response__descriptor,
+        &drmq__proto__config_request__descriptor,
+        &drmq__proto__config_response__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

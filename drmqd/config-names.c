@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What people who come from another broker look for, and slips of the hand. */
+#include "drmqd/config-names.h"
+
+#include <limits.h>
+
+#include "base/alloc.h"
+#include "base/nearest.h"
+
+/* Their names as they write them; '.', '-' and '_' are the same here. Ours: a key, or a sentence
+ * where there is none. */
+static const struct {
+        const char *theirs;
+        const char *ours;
+} foreign_names[] = {
+        /* Kafka */
+        { "broker.id", "node.id" },
+        { "log.dir", "node.data_dir" },
+        { "log.dirs", "node.data_dir" },
+        { "listeners", "node.listen" },
+        { "advertised.listeners", "node.advertise" },
+        { "auto.create.topics.enable", "topics.auto_create" },
+        { "num.partitions", "topics.partitions" },
+        { "segment.bytes", "log.segment_size" },
+        { "log.segment.bytes", "log.segment_size" },
+        { "queued.max.request.bytes", "limits.request_bytes" },
+        { "fetch.max.bytes", "limits.fetch_bytes" },
+        { "max.connections", "limits.connections" },
+        { "connections.max.idle.ms", "limits.idle" },
+        /* Redpanda */
+        { "node_id", "node.id" },
+        { "data_directory", "node.data_dir" },
+        { "kafka_api", "node.listen" },
+        { "advertised_kafka_api", "node.advertise" },
+        { "auto_create_topics_enabled", "topics.auto_create" },
+        { "default_topic_partitions", "topics.partitions" },
+        { "log_segment_size", "log.segment_size" },
+        { "kafka_connections_max", "limits.connections" },
+        { "kafka_memory_share_for_fetch", "limits.fetch_bytes" },
+        /* RabbitMQ */
+        { "nodename", "node.name" },
+        { "listeners.tcp.default", "node.listen" },
+        { "log.console.level", "node.log_level" },
+        { "log.file.level", "node.log_level" },
+        { "vm_memory_high_watermark", "limits.request_bytes" },
+        { "connection_max", "limits.connections" },
+        { "handshake_timeout", "limits.idle" },
+        { "heartbeat", "limits.idle" },
+        /* NATS */
+        { "server_name", "node.name" },
+        { "store_dir", "node.data_dir" },
+        { "client_advertise", "node.advertise" },
+        { "port", "node.listen" },
+        { "host", "node.listen" },
+        { "max_connections", "limits.connections" },
+        { "max_pending", "limits.fetch_bytes" },
+        { "auth_timeout", "limits.idle" },
+        { "write_deadline", "limits.idle" },
+};
+
+/* What is set in a whole file elsewhere. */
+static const char *const preset_names[] = { "preset", "profile", "mode", "tuning" };
+
+static const char *foreign_find(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(foreign_names); i++)
+                if (nearest_distance(name, foreign_names[i].theirs) == 0)
+                        return foreign_names[i].ours;
+        return NULL;
+}
+
+/* The part behind "section.". */
+static const char *short_name(const struct config_key *k) {
+        return strchr(k->name, '.') + 1;
+}
+
+/* The key that is nearest to @name, or in any section to @key; NULL: none is near. */
+static const struct config_key *nearest_key(const char *name, const char *key) {
+        const struct config_key *best = NULL;
+        unsigned best_distance = UINT_MAX;
+
+        for (size_t i = 0; i < config_n_keys; i++) {
+                const struct config_key *k = config_keys + i;
+                unsigned d = nearest_distance(name, k->name);
+                unsigned d_short = nearest_distance(key, short_name(k));
+
+                if (d > nearest_distance_max(key))
+                        d = UINT_MAX;
+                if (d_short > nearest_distance_max(key) / 2) /* it is in another section besides */
+                        d_short = UINT_MAX;
+                if (MIN(d, d_short) < best_distance) {
+                        best_distance = MIN(d, d_short);
+                        best = k;
+                }
+        }
+        return best;
+}
+
+static char *say_key(const char *ours, const char *before, const char *after) {
+        const char *dot = strchr(ours, '.');
+
+        return mem_asprintf(
+                "; %s \"%s\" in [%.*s]%s", before, dot + 1, (int) (dot - ours), ours, after);
+}
+
+char *config_suggest(const char *section, const char *key) {
+        _cleanup_(mem_freep) char *name = NULL;
+        const struct config_key *k;
+        const char *ours;
+
+        assert(key);
+
+        name = section ? mem_asprintf("%s.%s", section, key) : mem_strdup(key);
+        if (!name)
+                return NULL;
+
+        ours = foreign_find(name);
+        if (!ours)
+                ours = foreign_find(key);
+        if (ours)
+                return say_key(ours, "here it is", "");
+
+        for (size_t i = 0; i < ELEMENTSOF(preset_names); i++)
+                if (nearest_distance(key, preset_names[i]) == 0)
+                        return mem_strdup(
+                                "; there are no presets, but samples: throughput.conf and latency.conf");
+
+        k = nearest_key(name, key);
+        return k ? say_key(k->name, "did you mean", "?") : mem_strdup("");
+}
+
+bool config_section_is_known(const char *section, size_t n) {
+        assert(section);
+
+        for (size_t i = 0; i < config_n_keys; i++)
+                if (strncmp(config_keys[i].name, section, n) == 0 && config_keys[i].name[n] == '.')
+                        return true;
+        return false;
+}
+
+char *config_suggest_section(const char *section) {
+        unsigned best_distance = UINT_MAX;
+        const char *best = NULL;
+        size_t best_n = 0;
+
+        assert(section);
+
+        for (size_t i = 0; i < config_n_keys; i++) {
+                char name[NEAREST_NAME_MAX + 1];
+                size_t n = strcspn(config_keys[i].name, ".");
+                unsigned d;
+
+                assert(n < sizeof(name));
+                memcpy(name, config_keys[i].name, n);
+                name[n] = 0;
+                d = nearest_distance(section, name);
+                if (d < best_distance && d <= nearest_distance_max(section)) {
+                        best_distance = d;
+                        best = config_keys[i].name;
+                        best_n = n;
+                }
+        }
+
+        return best ? mem_asprintf("; did you mean [%.*s]?", (int) best_n, best) : mem_strdup("");
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Names that are no keys, and what was meant by them. */
+
+#include "drmqd/config.h"
+
+/**
+ * config_suggest() - which key somebody meant
+ * @section: NULL: none
+ *
+ * Return: words to put behind "unknown key", for a foreign name or a slip: a new string, which may
+ * be empty; NULL: no memory.
+ */
+char *config_suggest(const char *section, const char *key);
+/* The same for a section. */
+char *config_suggest_section(const char *section);
+/* Whether any key has it. */
+bool config_section_is_known(const char *section, size_t n);

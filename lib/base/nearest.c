@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The distance of two names: optimal string alignment, with three rows of its table. */
+#include "base/nearest.h"
+
+#include <limits.h>
+
+static char fold(char c) {
+        if (c >= 'A' && c <= 'Z')
+                return (char) (c | 0x20);
+        return c == '-' || c == '.' ? '_' : c;
+}
+
+unsigned nearest_distance(const char *a, const char *b) {
+        unsigned rows[3][NEAREST_NAME_MAX + 1];
+        unsigned *before = rows[0], *above = rows[1], *row = rows[2];
+        size_t n_a, n_b;
+
+        assert(a);
+        assert(b);
+
+        n_a = strlen(a);
+        n_b = strlen(b);
+        if (n_a > NEAREST_NAME_MAX || n_b > NEAREST_NAME_MAX)
+                return UINT_MAX;
+
+        for (size_t j = 0; j <= n_b; j++)
+                row[j] = (unsigned) j;
+
+        for (size_t i = 1; i <= n_a; i++) {
+                unsigned *recycled = before;
+
+                before = above;
+                above = row;
+                row = recycled;
+                row[0] = (unsigned) i;
+                for (size_t j = 1; j <= n_b; j++) {
+                        bool is_same = fold(a[i - 1]) == fold(b[j - 1]);
+
+                        row[j] = MIN(MIN(above[j], row[j - 1]) + 1, above[j - 1] + !is_same);
+                        if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) &&
+                            fold(a[i - 2]) == fold(b[j - 1]))
+                                row[j] = MIN(row[j], before[j - 2] + 1);
+                }
+        }
+
+        return row[n_b];
+}
+
+unsigned nearest_distance_max(const char *typed) {
+        assert(typed);
+
+        return (unsigned) (strlen(typed) + 2) / 3;
+}
