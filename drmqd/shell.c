@@ -257,12 +257,16 @@ void shell_log_notes(const struct config_notes *notes, int max_level) {
         for (size_t i = 0; i < notes->n; i++) {
                 const struct config_note *n = notes->notes + i;
 
-                if (n->level <= max_level)
+                if (n->level > max_level)
+                        continue;
+                if (n->level <= LOG_WARNING)
                         log_event(n->level,
-                                  n->level <= LOG_NOTICE ? DRMQ_MESSAGE_CONFIG_PROBLEM : NULL,
+                                  DRMQ_MESSAGE_CONFIG_PROBLEM,
                                   FIELDS(FIELD_FILE(n->file)),
                                   "%s",
                                   n->text);
+                else
+                        log_info("%s", n->text);
         }
 }
 
@@ -285,7 +289,10 @@ static int shell_reload(struct shell *s, struct config_notes *notes) {
         broker_reconfigure(s->broker, &s->config->broker);
         r = config_settings_new(s->config, &settings);
         if (r < 0) {
-                log_warning("Out of memory: what is told of the configuration is the old one");
+                log_event(LOG_WARNING,
+                          DRMQ_MESSAGE_CONFIG_PROBLEM,
+                          FIELDS(FIELD_ERROR(r)),
+                          "Out of memory: what is told of the configuration is the old one");
                 return n_changed;
         }
         broker_set_settings(s->broker, settings, config_n_keys);
@@ -465,7 +472,10 @@ static int shell_start(struct shell *s) {
                 return r;
         r = config_settings_new(s->config, &s->settings);
         if (r < 0) {
-                log_oom();
+                log_event(LOG_ERR,
+                          DRMQ_MESSAGE_START_FAILED,
+                          FIELDS(FIELD_ERROR(r)),
+                          "Out of memory");
                 return EX_OSERR;
         }
         r = shell_open(s, started_usec);
