@@ -56,7 +56,8 @@ static const struct output_column node_columns[] = {
         { NULL, "request_bytes_limit", OUTPUT_BYTES },
         { "Topics", "topics", OUTPUT_NUMBER },
         { "Partitions", "partitions", OUTPUT_NUMBER },
-        { "Durable", "sync", OUTPUT_TEXT },
+        { NULL, "sync", OUTPUT_TEXT },
+        { "Durable", "durable", OUTPUT_TEXT },
         { "Auto-create", "auto_create", OUTPUT_YES_NO },
         { "Shards", "shards", OUTPUT_LIST },
 };
@@ -70,6 +71,17 @@ static const char *trouble(const struct drmq_shard_info *s) {
         if (!s->is_writable)
                 return "takes no messages";
         return NULL;
+}
+
+/* What a power cut takes of what was acknowledged. */
+static const char *describe_sync(const char *sync, char *dest, size_t n_dest) {
+        if (streq(sync, "group"))
+                (void) snprintf(dest, n_dest, "group: synced before it is acknowledged");
+        else if (streq(sync, "never"))
+                (void) snprintf(dest, n_dest, "never: a power cut may take what is not yet synced");
+        else
+                (void) snprintf(dest, n_dest, "%s: a power cut may take the last %s", sync, sync);
+        return dest;
 }
 
 /* "healthy", or "degraded: shard 1 has no leader, …". Return: whether it is healthy. */
@@ -133,7 +145,7 @@ static struct output *shard_rows(const struct drmq_node_info *n) {
 }
 
 static void add_node(struct output *o, const struct drmq_node_info *n, const char *state) {
-        char id[FORMAT_MAX];
+        char id[FORMAT_MAX], durable[128];
 
         output_text(o, state);
         output_text(o, n->name);
@@ -155,6 +167,7 @@ static void add_node(struct output *o, const struct drmq_node_info *n, const cha
         output_number(o, n->n_topics);
         output_number(o, n->n_partitions);
         output_text(o, n->sync);
+        output_text(o, describe_sync(n->sync, durable, sizeof(durable)));
         output_number(o, n->auto_create);
         output_list(o, shard_rows(n));
 }

@@ -40,6 +40,11 @@ const struct config_key config_keys[] = {
         { "log.segment_size", CONFIG_SIZE, MEMBER(broker.segment_bytes),
           SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, "64M", false,
           "size of the files of the log", {} },
+        { "log.sync", CONFIG_DURATION, MEMBER(broker.sync_usec), USEC_PER_MSEC, USEC_PER_HOUR, "group", true,
+          "when messages are synced: before they are acknowledged (group), or at the latest so long after, or never",
+          { { "group", 0 }, { "never", USEC_INFINITY } } },
+        { "log.reserve", CONFIG_SIZE, MEMBER(broker.reserve_bytes), 0, TIB, "64M", true,
+          "space of the file system that messages leave free", {} },
         { "log.checkpoint_size", CONFIG_SIZE, MEMBER(broker.checkpoint_bytes), MIB, TIB, "128M", true,
           "a checkpoint is written after so much of log", {} },
 

@@ -31,6 +31,8 @@ void broker_config_init(struct broker_config *c) {
                 .default_partitions = 1,
                 .segment_bytes = SEGMENT_BYTES_DEFAULT,
                 .checkpoint_bytes = CHECKPOINT_BYTES_DEFAULT,
+                .sync_usec = 0,
+                .reserve_bytes = RESERVE_BYTES_DEFAULT,
                 .request_budget_bytes = REQUEST_BUDGET_BYTES_DEFAULT,
                 .fetch_budget_bytes = FETCH_BUDGET_BYTES_DEFAULT,
                 .connections_max = CONNECTIONS_MAX_DEFAULT,
@@ -143,6 +145,9 @@ static void broker_advance_stop(struct broker *b) {
                 }
                 if (b->checkpoints_due != 0)
                         return;
+                for (size_t i = 0; i < N_SHARDS; i++)
+                        if (!shard_is_synced(b->shards[i]))
+                                return;
 
                 broker_say_goodbye(b);
         }
@@ -300,6 +305,8 @@ static int broker_open_shard(struct broker *b,
                               .segment_bytes = number == SHARD_METADATA ? SEGMENT_BYTES_METADATA
                                                                         : config->segment_bytes,
                               .checkpoint_bytes = config->checkpoint_bytes,
+                              .sync_usec = number == SHARD_METADATA ? 0 : config->sync_usec,
+                              .reserve_bytes = config->reserve_bytes,
                               .tracer = b->tracer,
                       },
                       &shard_events,
@@ -408,8 +415,11 @@ void broker_reconfigure(struct broker *b, const struct broker_config *config) {
         assert(config);
 
         broker_apply(b, config);
-        for (size_t i = 0; i < N_SHARDS; i++)
+        for (size_t i = 0; i < N_SHARDS; i++) {
                 b->shards[i]->checkpoint_bytes = config->checkpoint_bytes;
+                shard_log_set_reserve(b->shards[i]->log, config->reserve_bytes);
+        }
+        shard_log_set_sync(b->shards[SHARD_DATA]->log, config->sync_usec);
         broker_settle(b); /* there may be room now */
 }
 

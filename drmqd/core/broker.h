@@ -21,6 +21,7 @@ struct broker;
 
 #define REQUEST_BUDGET_BYTES_DEFAULT (UINT64_C(48) << 20)
 #define FETCH_BUDGET_BYTES_DEFAULT (UINT64_C(32) << 20)
+#define RESERVE_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define CHECKPOINT_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define CONNECTIONS_MAX_DEFAULT 10000u
 #define IDLE_USEC_DEFAULT (30 * USEC_PER_SEC)
@@ -40,6 +41,8 @@ struct broker_config {
         uint64_t default_partitions;
         uint64_t segment_bytes; /* of data shards */
         uint64_t checkpoint_bytes;
+        usec_t sync_usec; /* of data shards: see struct shard_log_config */
+        uint64_t reserve_bytes;
         /* half-received and unanswered requests of all connections; as much again for long polls
          * that wait, and for answers that wait to be sent */
         uint64_t request_budget_bytes;

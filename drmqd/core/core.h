@@ -10,6 +10,7 @@
  */
 
 #include "base/budget.h"
+#include "base/format.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "drmqd/core/broker.h"
@@ -138,6 +139,8 @@ int broker_report(struct broker *b, struct byte_writer *w);
 bool broker_health(const struct broker *b, char *dest, size_t n_dest);
 
 /* status.c */
+/* How messages are synced before they are acknowledged: "group", "never", or after which time. */
+const char *broker_sync_text(const struct broker *b, char dest[static FORMAT_MAX]);
 void handle_status(struct request *r);
 void handle_partition(struct request *r);
 void handle_config(struct request *r);

@@ -310,7 +310,7 @@ static void report_logs(struct report *r) {
                   "drmq_shard_writable",
                   GAUGE,
                   "Whether the shard takes entries.",
-                  shard_is_writable(s) && !log->is_short_of_space);
+                  shard_is_writable(s) && !log->is_below_reserve);
         PER_SHARD(r, "drmq_log_size_bytes", GAUGE, "Size of the log's files.", log->n_bytes);
         PER_SHARD(r, "drmq_log_segments", GAUGE, "Files of the log.", log->n_segments);
         PER_SHARD(r,
@@ -336,10 +336,20 @@ static void report_logs(struct report *r) {
                   "What they may take.",
                   (uint64_t) APPEND_BUDGET_BYTES_DEFAULT);
         PER_SHARD(r,
+                  "drmq_log_unsynced_bytes",
+                  GAUGE,
+                  "Group writes that are written and not yet synced.",
+                  log->unsynced_bytes);
+        PER_SHARD(r,
+                  "drmq_log_reserve_bytes",
+                  GAUGE,
+                  "Free space of the file system that messages do not take.",
+                  log->reserve_bytes);
+        PER_SHARD(r,
                   "drmq_log_disk_full",
                   GAUGE,
-                  "Whether new entries are refused for want of space.",
-                  log->is_short_of_space);
+                  "Whether new messages are refused for want of space.",
+                  log->is_below_reserve);
         PER_SHARD(r,
                   "drmq_log_damaged_regions",
                   GAUGE,
@@ -408,6 +418,7 @@ static void report_node(struct report *r) {
         const struct state *metadata = b->shards[SHARD_METADATA]->state;
         uint64_t free_bytes = 0, total_bytes = 0;
         char node_id[NUMBER_MAX], why[256], cluster[FORMAT_MAX], incarnation[FORMAT_MAX];
+        char interval[FORMAT_MAX];
         const struct label build = { "version", b->version };
         const struct label node[] = {
                 { "node", b->node_name },
@@ -415,7 +426,7 @@ static void report_node(struct report *r) {
                 { "cluster_id", format_id128(cluster, id->cluster_id) },
                 { "incarnation", format_id128(incarnation, id->incarnation) },
         };
-        const struct label sync = { "mode", "group" };
+        const struct label sync = { "mode", broker_sync_text(b, interval) };
 
         (void) snprintf(node_id, sizeof(node_id), "%" PRIu64, id->node_id);
         (void) io_space(
@@ -553,7 +564,7 @@ static const char *shard_trouble(const struct shard *s) {
         if (raft_leader(s->raft) == 0 || !shard_is_writable(s))
                 return "has no leader";
         shard_log_stats(s->log, &stats);
-        return stats.is_short_of_space ? "takes no messages: the disk is full" : NULL;
+        return stats.is_below_reserve ? "takes no messages: the disk is full" : NULL;
 }
 
 bool broker_health(const struct broker *b, char *dest, size_t n_dest) {

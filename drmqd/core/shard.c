@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a proposal to its outcome; invariants I1 to I4 are those of shard.h. What proposals mean,
+/* From a proposal to its outcome; invariants I1 to I5 are those of shard.h. What proposals mean,
  * and who may make them, is not here. */
 #include "drmqd/core/shard.h"
 
@@ -199,7 +199,7 @@ static void shard_fail(struct shard *s, int error, const char *what) {
         if (s->has_failed)
                 return;
 
-        s->has_failed = true; /* I4 */
+        s->has_failed = true; /* I5 */
         s->is_ready = false;
         io_timer_cancel(s->io, &s->flush);
         io_timer_cancel(s->io, &s->election);
@@ -414,6 +414,25 @@ static int shard_begin_checkpoint(struct shard *s, uint64_t index) {
         return 0;
 }
 
+/* The mark has been applied; its checkpoint begins once it is synced (I4). */
+static void shard_checkpoint_marked(struct shard *s) {
+        const uint64_t index = s->mark_index;
+        int r;
+
+        if (index == 0 || s->has_failed)
+                return;
+        if (shard_log_durable_index(s->log) < index) {
+                (void) shard_log_sync(s->log); /* on_log_durable(); or the log has failed */
+                return;
+        }
+
+        s->mark_index = 0;
+        s->mark_in_flight = false;
+        r = s->checkpoint_job ? 0 : shard_begin_checkpoint(s, index);
+        if (r < 0)
+                s->events->on_checkpoint(s->userdata, s, r);
+}
+
 int shard_checkpoint(struct shard *s) {
         struct shard_log_stats stats;
         struct proposal *p;
@@ -507,10 +526,8 @@ static void shard_apply_one(struct shard *s, struct proposal *p) {
                 shard_wake_all(s);
 
         if (p->entry.kind == ENTRY_CHECKPOINT_MARK) {
-                s->mark_in_flight = false;
-                r = s->checkpoint_job ? 0 : shard_begin_checkpoint(s, index);
-                if (r < 0)
-                        s->events->on_checkpoint(s->userdata, s, r);
+                s->mark_index = index;
+                shard_checkpoint_marked(s);
         }
 
         proposal_free(p);
@@ -720,14 +737,22 @@ static void shard_on_election(struct io_timer *t, void *userdata) {
         s->events->on_event_done(s->userdata);
 }
 
-static void on_log_synced(void *userdata, uint64_t durable_index) {
+static void on_log_synced(void *userdata, uint64_t index) {
         struct shard *s = userdata;
 
         if (s->has_failed || !s->raft)
                 return;
 
-        raft_on_persisted(s->raft, durable_index);
+        raft_on_persisted(s->raft, index);
         shard_act(s);
+        s->events->on_event_done(s->userdata);
+}
+
+static void on_log_durable(void *userdata, uint64_t durable_index) {
+        struct shard *s = userdata;
+
+        (void) durable_index;
+        shard_checkpoint_marked(s);
         s->events->on_event_done(s->userdata);
 }
 
@@ -756,6 +781,7 @@ static void on_log_failed(void *userdata, int error, const char *what) {
 
 static const struct shard_log_events log_events = {
         .on_synced = on_log_synced,
+        .on_durable = on_log_durable,
         .on_hardstate_saved = on_log_hardstate_saved,
         .on_drained = on_log_drained,
         .on_failed = on_log_failed,
@@ -866,6 +892,8 @@ int shard_new(struct io *io,
                                    .segment_bytes = config->segment_bytes,
                                    .group_bytes = GROUP_BYTES_DEFAULT,
                                    .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
+                                   .sync_usec = config->sync_usec,
+                                   .reserve_bytes = config->reserve_bytes,
                                    .tracer = s->tracer,
                            },
                            &log_events,
@@ -893,6 +921,10 @@ void shard_start(struct shard *s) {
 
         if (s->raft)
                 shard_act(s);
+}
+
+bool shard_is_synced(struct shard *s) {
+        return shard_log_sync(s->log) != 0; /* or there is nothing to wait for: it has failed */
 }
 
 bool shard_is_quiet(const struct shard *s) {

@@ -14,7 +14,8 @@
  *  I2  Tickets are in log order: what has no index yet is behind all that has one.
  *  I3  A waiter is told once: applied, or with the error for which its proposal will never be in
  *      the log.
- *  I4  After on_fatal() nothing is appended, applied or answered.
+ *  I4  A checkpoint is of an index that is synced: it never outlives the log that it goes on from.
+ *  I5  After on_fatal() nothing is appended, applied or answered.
  */
 
 #include "base/list.h"
@@ -74,6 +75,8 @@ struct shard_config {
         const char *dir;
         uint64_t segment_bytes;
         uint64_t checkpoint_bytes; /* a mark is logged after so much log */
+        usec_t sync_usec;          /* see struct shard_log_config */
+        uint64_t reserve_bytes;
         const struct tracer *tracer;
 };
 
@@ -111,6 +114,7 @@ struct shard {
         uint64_t checkpoint_index;
         uint64_t marked_bytes; /* shard_log_stats.bytes_since_open at the last mark */
         bool mark_in_flight;
+        uint64_t mark_index; /* applied, waits to be synced; 0: none does */
         struct checkpoint_job *checkpoint_job;
         struct histogram checkpoint_usec; /* of those that were written */
         uint64_t n_checkpoint_failures;
@@ -177,5 +181,8 @@ void shard_watch_cancel(struct shard *s, struct watch *w);
 /* Logs a mark and writes the checkpoint that belongs to it; on_checkpoint() follows. Return: 0; 1
  * the newest checkpoint has all there is; -EBUSY one is under way. */
 int shard_checkpoint(struct shard *s);
+/* Whether all that was acknowledged would outlive a power cut. Where not, a sync begins, and
+ * on_event_done() follows it. */
+bool shard_is_synced(struct shard *s);
 /* Whether all that was proposed has been applied. */
 bool shard_is_quiet(const struct shard *s);

@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a node says of itself, its shards, its partitions and its configuration. */
 #include "base/alloc.h"
+#include "base/format.h"
 #include "drmqd/core/core.h"
 
 #define PARTITIONS_MAX 65536u
+
+const char *broker_sync_text(const struct broker *b, char dest[static FORMAT_MAX]) {
+        struct shard_log_stats stats;
+
+        shard_log_stats(b->shards[SHARD_DATA]->log, &stats);
+        return stats.sync_interval_usec == 0 ? "group"
+               : stats.sync_interval_usec == USEC_INFINITY
+                       ? "never"
+                       : format_duration(dest, stats.sync_interval_usec);
+}
 
 static void fill_shard(const struct shard *s, Drmq__Proto__ShardStatus *a) {
         struct shard_log_stats stats;
@@ -26,7 +37,7 @@ static void fill_shard(const struct shard *s, Drmq__Proto__ShardStatus *a) {
         a->n_syncs = stats.n_syncs;
         a->n_damaged_regions = s->report.n_damaged_regions;
         a->n_replayed = s->n_replayed;
-        a->is_writable = shard_is_writable(s) && !stats.is_short_of_space;
+        a->is_writable = shard_is_writable(s) && !stats.is_below_reserve;
         a->last_sync_usec = stats.last_sync_usec;
         a->pending_bytes = stats.pending_bytes;
         a->n_producers = s->state->producers.n_nodes;
@@ -38,6 +49,7 @@ void handle_status(struct request *r) {
         const struct node_identity *id = datadir_identity(b->datadir);
         Drmq__Proto__StatusResponse answer = DRMQ__PROTO__STATUS_RESPONSE__INIT;
         Drmq__Proto__ShardStatus shards[N_SHARDS], *pointers[N_SHARDS];
+        char sync[FORMAT_MAX];
 
         for (size_t i = 0; i < N_SHARDS; i++) {
                 fill_shard(b->shards[i], shards + i);
@@ -59,7 +71,7 @@ void handle_status(struct request *r) {
         answer.n_topics = b->shards[SHARD_METADATA]->state->topics.n_nodes;
         answer.n_partitions = b->shards[SHARD_METADATA]->state->topic_partitions.n_nodes;
         answer.memory_bytes = mem_bytes();
-        answer.sync = (char *) "group";
+        answer.sync = (char *) broker_sync_text(b, sync);
         answer.auto_create = b->auto_create;
         answer.request_bytes_used = b->requests.used_bytes;
         answer.request_bytes_limit = b->requests.limit_bytes;

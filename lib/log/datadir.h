@@ -50,7 +50,7 @@ struct datadir_info {
         struct node_identity identity;
         size_t n_shards;
         uint64_t shards[DATADIR_SHARDS_MAX]; /* ascending */
-        int copies[2]; /* of `node`: 0 good; -EBADMSG damaged; -EPROTONOSUPPORT a newer format */
+        int copies[2];   /* of `node`: 0 good; -EBADMSG damaged; -EPROTONOSUPPORT a newer format */
         bool is_guessed; /* both are bad, or there is none: the shards are the folders that are
                             there, the identity is zeroes */
 };
