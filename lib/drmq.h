@@ -468,6 +468,52 @@ struct drmq_config_key {
 };
 int drmq_config_list(drmq_client *c, const struct drmq_config_key **ret, size_t *ret_n);
 
+/* ---- Snapshots ---- */
+
+struct drmq_snapshot_info {
+        const char *name;
+        int64_t created_ms;
+        uint64_t n_files; /* without the table of contents */
+        uint64_t n_bytes;
+        uint64_t pinned_bytes; /* of them, what the log itself no longer holds */
+        bool is_temporary;
+        bool is_damaged; /* it can only be deleted */
+};
+
+/**
+ * drmq_snapshot_create() - let the node hold what is in its log now
+ * @name: 1 to 64 of [a-zA-Z0-9._-], no dot first; NULL: the time and something random
+ * @is_temporary: the node deletes it when it has not been read for 15 minutes
+ *
+ * Everything acknowledged before the call is in it. Made of hard links: no data is copied.
+ *
+ * Return: 0; -EEXIST there is one of that name; -EMFILE as many are held as may be; -EIO the end of
+ * the log is damaged; -EINVAL not a name.
+ */
+int drmq_snapshot_create(drmq_client *c,
+                         const char *name,
+                         bool is_temporary,
+                         const struct drmq_snapshot_info **ret);
+/* By name, ascending. */
+int drmq_snapshot_list(drmq_client *c, const struct drmq_snapshot_info **ret, size_t *ret_n);
+/**
+ * drmq_snapshot_read() - read of a file of a snapshot
+ * @file: 0 is the table of contents, which names the others in order, from 1 on
+ *        (drmq-snapshot(1), FORMAT)
+ *
+ * Return: 0, and how many bytes there are: fewer than @n only at the end of the file; -ENOENT no
+ * such snapshot (any more); -EINVAL no such file; -EBADMSG it came damaged.
+ */
+int drmq_snapshot_read(drmq_client *c,
+                       const char *name,
+                       uint32_t file,
+                       uint64_t position,
+                       void *p,
+                       size_t n,
+                       size_t *ret_n);
+/* Gives back what it holds. Return: 0; -ENOENT. */
+int drmq_snapshot_delete(drmq_client *c, const char *name);
+
 #ifdef __cplusplus
 }
 #endif

@@ -36,6 +36,7 @@ void broker_config_init(struct broker_config *c) {
                 .request_budget_bytes = REQUEST_BUDGET_BYTES_DEFAULT,
                 .fetch_budget_bytes = FETCH_BUDGET_BYTES_DEFAULT,
                 .connections_max = CONNECTIONS_MAX_DEFAULT,
+                .snapshots_max = SNAPSHOTS_MAX_DEFAULT,
                 .idle_usec = IDLE_USEC_DEFAULT,
                 .metrics_partitions = METRICS_PARTITIONS_DEFAULT,
         };
@@ -172,6 +173,7 @@ void broker_stop(struct broker *b) {
         /* else: no limit */
         (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), DRAIN_USEC));
         fetch_stop(b);
+        snapshots_stop(b);
         broker_settle(b);
 }
 
@@ -203,6 +205,7 @@ void broker_settle(struct broker *b) {
                 while ((c = list_pop(&b->dirty_conns, struct conn, dirty)))
                         conn_settle(c);
                 fetch_resume(b);
+                snapshots_resume(b);
         } while (!list_is_empty(&b->dirty_conns) ||
                  (!list_is_empty(&b->paused_conns) && budget_is_low(&b->requests) &&
                   b->requests.used_bytes < used_bytes));
@@ -249,7 +252,12 @@ static void on_shard_event_done(void *userdata) {
         broker_settle(userdata);
 }
 
+static void on_shard_rolled(void *userdata, struct shard *s) {
+        snapshots_on_rolled(userdata, s);
+}
+
 static const struct shard_events shard_events = {
+        .on_rolled = on_shard_rolled,
         .on_ready = on_shard_ready,
         .on_checkpoint = on_shard_checkpoint,
         .on_fatal = on_shard_fatal,
@@ -331,7 +339,10 @@ static int broker_open(struct broker *b, const struct broker_config *config, cha
                         return r;
         }
 
-        return 0;
+        r = snapshots_open(b, config->snapshots_max);
+        if (r < 0)
+                *reterr_what = mem_asprintf("cannot look into %s/snapshots", config->data_dir);
+        return r;
 }
 
 /* What holds at a start and can change later. */
@@ -442,6 +453,7 @@ struct broker *broker_free(struct broker *b) {
                 fetch_free_all(b);
         offsets_free_all(b);
         topics_free_all(b);
+        b->snapshots = snapshots_free(b->snapshots);
         for (size_t i = 0; i < N_SHARDS; i++)
                 b->shards[i] = shard_free(b->shards[i]);
         b->datadir = datadir_free(b->datadir);

@@ -24,6 +24,7 @@ struct broker;
 #define RESERVE_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define CHECKPOINT_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define CONNECTIONS_MAX_DEFAULT 10000u
+#define SNAPSHOTS_MAX_DEFAULT 16u
 #define IDLE_USEC_DEFAULT (30 * USEC_PER_SEC)
 #define METRICS_PARTITIONS_DEFAULT 1000u
 /* A report of so many is one step of the event loop, and one frame. */
@@ -48,6 +49,7 @@ struct broker_config {
         uint64_t request_budget_bytes;
         uint64_t fetch_budget_bytes; /* answers to fetches that are being read or sent */
         uint64_t connections_max;
+        uint64_t snapshots_max; /* that may be held at a time */
         /* half a frame, no greeting, or answers not taken for so long end a connection */
         usec_t idle_usec;
         uint64_t metrics_partitions; /* so many partitions have series of their own */

@@ -68,7 +68,7 @@ void request_drop(struct request *r) {
 static bool request_only_asks(const struct request *r) {
         return r->type == FRAME_METADATA || r->type == FRAME_OFFSETS ||
                r->type == FRAME_POSITION_FETCH || r->type == FRAME_PARTITION ||
-               r->type == FRAME_METRICS;
+               r->type == FRAME_METRICS || r->type == FRAME_SNAPSHOT_LIST;
 }
 
 /* I4. Return: 0; -ENOBUFS too many answers wait. */
@@ -175,6 +175,10 @@ static void conn_dispatch(struct request *r) {
                 [FRAME_STATUS] = handle_status,
                 [FRAME_CONFIG] = handle_config,
                 [FRAME_METRICS] = handle_metrics,
+                [FRAME_SNAPSHOT_CREATE] = handle_snapshot_create,
+                [FRAME_SNAPSHOT_LIST] = handle_snapshot_list,
+                [FRAME_SNAPSHOT_READ] = handle_snapshot_read,
+                [FRAME_SNAPSHOT_DELETE] = handle_snapshot_delete,
         };
 
         bool is_known = r->type < _FRAME_TYPE_MAX && handlers[r->type];

@@ -73,6 +73,7 @@ struct broker {
         struct list all_queries;     /* offsets.c */
 
         struct metrics metrics;
+        struct snapshots *snapshots; /* snapshot.c */
 
         /* requests that change topics, one after the other (topics.c) */
         struct list topic_changes;
@@ -137,6 +138,22 @@ int broker_report(struct broker *b, struct byte_writer *w);
 /* Whether clients are served in full, and one line of why not, or "ok" with what an operator should
  * look at. */
 bool broker_health(const struct broker *b, char *dest, size_t n_dest);
+/* snapshot.c */
+/* Finds what is held. Blocks: start-up only. Return: 0; what the disk says. */
+int snapshots_open(struct broker *b, size_t n_max);
+struct snapshots *snapshots_free(struct snapshots *s);
+/* A shard has closed its open segment. */
+void snapshots_on_rolled(struct broker *b, struct shard *s);
+/* Reads that wait may have their turn now. */
+void snapshots_resume(struct broker *b);
+/* What is under way is answered: it may be asked for again at the next start. */
+void snapshots_stop(struct broker *b);
+/* How many are held, and how many bytes for them alone. */
+size_t snapshots_held(const struct broker *b, uint64_t *ret_pinned_bytes);
+void handle_snapshot_create(struct request *r);
+void handle_snapshot_list(struct request *r);
+void handle_snapshot_read(struct request *r);
+void handle_snapshot_delete(struct request *r);
 
 /* status.c */
 /* How messages are synced before they are acknowledged: "group", "never", or after which time. */

@@ -76,6 +76,7 @@ void handle_status(struct request *r) {
         answer.request_bytes_used = b->requests.used_bytes;
         answer.request_bytes_limit = b->requests.limit_bytes;
         answer.pid = b->pid;
+        answer.n_snapshots = (uint32_t) snapshots_held(b, &answer.snapshot_bytes);
         answer.shard = pointers;
         answer.n_shard = N_SHARDS;
         request_answer(r, &answer, NULL, 0, NULL, 0);

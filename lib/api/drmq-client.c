@@ -477,9 +477,9 @@ static void on_call_done(
         struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
         struct client_call *cc = userdata;
 
-        (void) c;
         if (r < 0)
                 client_say(cc->client, "%s", text);
+        cc->client->answer_body = c->body;
         cc->result = answer && cc->on_answer ? cc->on_answer(r, answer, cc->userdata) : r;
         cc->has_ended = true;
 }

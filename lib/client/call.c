@@ -44,6 +44,14 @@ static_assert(offsetof(Drmq__Proto__PartitionResponse, error) == offsetof(struct
               "layout");
 static_assert(offsetof(Drmq__Proto__StatusResponse, error) == offsetof(struct answer, error),
               "layout");
+static_assert(offsetof(Drmq__Proto__SnapshotDeleteResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__SnapshotReadResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__SnapshotListResponse, error) == offsetof(struct answer, error),
+              "layout");
+static_assert(offsetof(Drmq__Proto__SnapshotCreateResponse, error) == offsetof(struct answer, error),
+              "layout");
 
 int answer_unpack(const struct frame *f,
                   enum frame_type type,
@@ -151,6 +159,7 @@ on_request_done(struct session_request *q, int r, const struct frame *answer, vo
                 return;
         }
         if (code == DRMQ_ERROR_NONE) {
+                c->body = answer->body;
                 call_end(c, 0, "", m);
                 return;
         }

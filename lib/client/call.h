@@ -35,6 +35,7 @@ struct call {
         usec_t backoff_usec;
         call_done_t on_done;
         void *userdata;
+        struct slice body; /* of the answer; borrows, while on_done() runs */
         int error; /* of the last attempt: what a passed deadline reports */
         char text[CALL_TEXT_MAX];
 };

@@ -258,7 +258,7 @@ static int look_into(struct datadir *d, struct contents *ret) {
 
                 if (streq(names[i], "node"))
                         ret->has_node = true;
-                else if (shard_name_parse(names[i], &shard))
+                else if (shard_name_parse(names[i], &shard) || streq(names[i], "snapshots"))
                         ret->has_shards = true;
                 else if (!streq(names[i], "lock") && !streq(names[i], "incoming") &&
                          !streq(names[i], "lost+found") && !ret->foreign) {
@@ -688,4 +688,44 @@ int datadir_read(struct io *io, const char *path, struct datadir_info *ret) {
         }
 
         return sequence > 0 ? 0 : guess_shards(io, path, ret);
+}
+
+int datadir_make_node(struct io *io,
+                      const char *path,
+                      uint64_t node_id,
+                      const uint64_t *shards,
+                      size_t n_shards,
+                      struct node_identity *ret) {
+        _cleanup_(mem_freep) char *name = mem_asprintf("%s/node", path);
+        _cleanup_(mem_freep) struct node *node = new0(struct node, 1);
+        _cleanup_(io_file_unrefp) struct io_file *file = NULL;
+        int r;
+
+        assert(node_id > 0);
+
+        if (!name || !node)
+                return -ENOMEM;
+        if (n_shards > SHARDS_MAX)
+                return -E2BIG;
+
+        node->sequence = 1;
+        node->identity.node_id = node_id;
+        io_random(io, node->identity.cluster_id, sizeof(node->identity.cluster_id));
+        io_random(io, node->identity.incarnation, sizeof(node->identity.incarnation));
+        node->n_shards = n_shards;
+        memcpy(node->shards, shards, n_shards * sizeof(shards[0]));
+
+        r = io_open(io, name, IO_OPEN_READ | IO_OPEN_WRITE | IO_OPEN_CREATE, &file);
+        if (r < 0)
+                return r;
+        r = node_write(file, node);
+        if (r < 0)
+                return r;
+        r = io_sync_dir(io, path);
+        if (r < 0)
+                return r;
+
+        if (ret)
+                *ret = node->identity;
+        return 0;
 }

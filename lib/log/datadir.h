@@ -75,5 +75,22 @@ bool datadir_has_shard(const struct datadir *d, uint64_t shard);
 /* Makes and lists a new shard. Return: 0; -EEXIST; -EMFILE as many are listed as can be; -EIO,
  * -ENOSPC, …: it is not listed, and may be tried again. */
 int datadir_create_shard(struct datadir *d, uint64_t shard);
+/**
+ * datadir_make_node() - write `node` for a directory whose shards are there already
+ * @path: an existing folder without `node`
+ * @shards: ascending
+ * @ret: the new identity, may be NULL: cluster id and incarnation are random
+ *
+ * For what is restored: the last step that makes a node's directory of it. Synced when it returns,
+ * the folder too.
+ *
+ * Return: 0; -EEXIST there is a `node`; -E2BIG more shards than can be listed; -EIO, -ENOSPC, …
+ */
+int datadir_make_node(struct io *io,
+                      const char *path,
+                      uint64_t node_id,
+                      const uint64_t *shards,
+                      size_t n_shards,
+                      struct node_identity *ret);
 /* "PATH/shard-N"; returns new string. */
 char *datadir_shard_path(const struct datadir *d, uint64_t shard);

@@ -60,6 +60,10 @@ enum frame_type {
         FRAME_STATUS = 11,
         FRAME_CONFIG = 12,
         FRAME_METRICS = 13,
+        FRAME_SNAPSHOT_CREATE = 14,
+        FRAME_SNAPSHOT_LIST = 15,
+        FRAME_SNAPSHOT_READ = 16,
+        FRAME_SNAPSHOT_DELETE = 17,
         _FRAME_TYPE_MAX,
 };
 

@@ -30,6 +30,14 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
         &drmq__proto__status_response__descriptor,
         &drmq__proto__config_request__descriptor,
         &drmq__proto__config_response__descriptor,
+        &drmq__proto__snapshot_create_request__descriptor,
+        &drmq__proto__snapshot_create_response__descriptor,
+        &drmq__proto__snapshot_list_request__descriptor,
+        &drmq__proto__snapshot_list_response__descriptor,
+        &drmq__proto__snapshot_read_request__descriptor,
+        &drmq__proto__snapshot_read_response__descriptor,
+        &drmq__proto__snapshot_delete_request__descriptor,
+        &drmq__proto__snapshot_delete_response__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
