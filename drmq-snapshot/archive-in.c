@@ -114,7 +114,8 @@ static ssize_t read_some(struct archive_in *a, void *p, size_t n) {
 }
 
 /* Fills pieces until the input ends. Return: 0; else what it ends with, and why. */
-static int decompress(struct archive_in *a, ZSTD_DCtx *zstd, uint8_t *in_data, const char **ret_text) {
+static int
+decompress(struct archive_in *a, ZSTD_DCtx *zstd, uint8_t *in_data, const char **ret_text) {
         ZSTD_inBuffer in = { .src = in_data };
         struct piece *p = NULL;
         bool has_more = false; /* zstd holds bytes back */
@@ -179,7 +180,8 @@ static void *run_thread(void *userdata) {
         return NULL;
 }
 
-static int take_all(struct archive_in *a, struct archive_reader *reader, struct progress *progress) {
+static int
+take_all(struct archive_in *a, struct archive_reader *reader, struct progress *progress) {
         struct progress_state state = {};
         struct piece *p;
         int r;
@@ -210,7 +212,8 @@ static int take_all(struct archive_in *a, struct archive_reader *reader, struct 
         return archive_reader_end(reader);
 }
 
-static int run_both(struct archive_in *a, struct archive_reader *reader, struct progress *progress) {
+static int
+run_both(struct archive_in *a, struct archive_reader *reader, struct progress *progress) {
         pthread_t thread;
         int r;
 

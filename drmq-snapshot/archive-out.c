@@ -64,11 +64,11 @@ static int open_partial(struct archive_out *o) {
         if (o->fd < 0)
                 return log_error_errno(-errno, "Cannot write %s: %m", o->partial);
         if (flock(o->fd, LOCK_EX | LOCK_NB) < 0)
-                return log_error_errno(
-                        errno == EWOULDBLOCK ? -EBUSY : -errno,
-                        errno == EWOULDBLOCK ? "%s is being written by another process"
-                                             : "Cannot lock %s: %m",
-                        o->partial);
+                return log_error_errno(errno == EWOULDBLOCK ? -EBUSY : -errno,
+                                       errno == EWOULDBLOCK
+                                               ? "%s is being written by another process"
+                                               : "Cannot lock %s: %m",
+                                       o->partial);
         /* Who had the lock before may have renamed it away. */
         if (fstat(o->fd, &st) < 0 || lstat(o->partial, &named) < 0 || st.st_ino != named.st_ino ||
             st.st_dev != named.st_dev || !S_ISREG(st.st_mode))

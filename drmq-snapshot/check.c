@@ -107,12 +107,9 @@ int inspect_run(char **args, _unused_ size_t n_args, void *userdata) {
 
 static int show_verified(const char *file, const struct manifest *m, enum output_form form) {
         static const struct output_column columns[] = {
-                { "Archive", "archive", OUTPUT_TEXT },
-                { "Whole", "is_whole", OUTPUT_YES_NO },
-                { "Snapshot", "name", OUTPUT_TEXT },
-                { "Created", "created", OUTPUT_TIME },
-                { "Files", "files", OUTPUT_NUMBER },
-                { "Size", "bytes", OUTPUT_BYTES },
+                { "Archive", "archive", OUTPUT_TEXT }, { "Whole", "is_whole", OUTPUT_YES_NO },
+                { "Snapshot", "name", OUTPUT_TEXT },   { "Created", "created", OUTPUT_TIME },
+                { "Files", "files", OUTPUT_NUMBER },   { "Size", "bytes", OUTPUT_BYTES },
         };
         _cleanup_(output_freep) struct output *o = NULL;
         int r;

@@ -15,7 +15,7 @@
 
 #define READ_BYTES ((size_t) 2 << 20)
 
-struct source *source_free(struct source *s) {
+struct snapshot_source *snapshot_source_free(struct snapshot_source *s) {
         if (s)
                 s->ops->free(s);
         return NULL;
@@ -38,7 +38,7 @@ static int write_text(struct archive_out *o, const struct manifest *m, const cha
 }
 
 static int write_file(struct archive_out *o,
-                      struct source *s,
+                      struct snapshot_source *s,
                       size_t i,
                       uint8_t *buffer,
                       struct progress *progress,
@@ -73,7 +73,7 @@ static int write_file(struct archive_out *o,
         return 0;
 }
 
-static int write_archive(struct archive_out *o, struct source *s, const struct tool *t) {
+static int write_archive(struct archive_out *o, struct snapshot_source *s, const struct tool *t) {
         _cleanup_(mem_freep) uint8_t *buffer = mem_alloc(READ_BYTES);
         struct progress_state state = {};
         struct progress progress;
@@ -105,14 +105,14 @@ static int write_archive(struct archive_out *o, struct source *s, const struct t
 
 static int create_archive(const struct tool *t) {
         _cleanup_(archive_out_freep) struct archive_out *o = NULL;
-        _cleanup_(source_freep) struct source *s = NULL;
+        _cleanup_(snapshot_source_freep) struct snapshot_source *s = NULL;
         int r;
 
         /* First what may be refused: nothing is made for nothing. */
         r = archive_out_new(t->to, t->level, &o);
         if (r < 0)
                 return r;
-        r = t->dir ? source_of_directory(t, &s) : source_of_node(t, &s);
+        r = t->dir ? snapshot_source_of_directory(t, &s) : snapshot_source_of_node(t, &s);
         if (r != 0)
                 return r;
         r = write_archive(o, s, t);
@@ -140,9 +140,10 @@ int create_run(_unused_ char **args, _unused_ size_t n_args, void *userdata) {
         const struct tool *t = userdata;
 
         if (t->name && !snapshot_name_is_valid(t->name)) {
-                log_error("\"%s\" cannot be the name of a snapshot: 1 to %u of [a-zA-Z0-9._-], no dot first",
-                          t->name,
-                          SNAPSHOT_NAME_MAX);
+                log_error(
+                        "\"%s\" cannot be the name of a snapshot: 1 to %u of [a-zA-Z0-9._-], no dot first",
+                        t->name,
+                        SNAPSHOT_NAME_MAX);
                 return EXIT_USAGE;
         }
         return t->to ? create_archive(t) : held_create(t);

@@ -19,7 +19,7 @@
 #define CHECKPOINT_PREFIX "checkpoint-"
 
 struct dir_source {
-        struct source source;
+        struct snapshot_source source;
         struct io *io;
         struct datadir *datadir;
         /* the file that is being read */
@@ -27,7 +27,7 @@ struct dir_source {
         size_t file_i;
 };
 
-static void dir_source_free(struct source *s) {
+static void dir_source_free(struct snapshot_source *s) {
         struct dir_source *d = CONTAINER_OF(s, struct dir_source, source);
 
         io_file_unref(d->file);
@@ -37,12 +37,8 @@ static void dir_source_free(struct source *s) {
         mem_free(d);
 }
 
-static int dir_source_read(struct source *s,
-                           size_t i,
-                           uint64_t pos,
-                           void *p,
-                           size_t n_max,
-                           size_t *ret_n) {
+static int dir_source_read(
+        struct snapshot_source *s, size_t i, uint64_t pos, void *p, size_t n_max, size_t *ret_n) {
         struct dir_source *d = CONTAINER_OF(s, struct dir_source, source);
         const char *listed = s->contents->files[i].path;
         ssize_t n;
@@ -66,7 +62,7 @@ static int dir_source_read(struct source *s,
         return 0;
 }
 
-static const struct source_ops dir_source_ops = {
+static const struct snapshot_source_ops dir_source_ops = {
         .read = dir_source_read,
         .free = dir_source_free,
 };
@@ -243,8 +239,11 @@ static int close_shard(struct dir_source *d, uint64_t number) {
                         "The end of the log in %s is damaged: drmqctl log salvage saves what is good",
                         dir);
         if (r < 0)
-                return log_error_errno(
-                        r, "Cannot close the log in %s%s%s: %m", dir, c.what ? ": " : "", c.what ?: "");
+                return log_error_errno(r,
+                                       "Cannot close the log in %s%s%s: %m",
+                                       dir,
+                                       c.what ? ": " : "",
+                                       c.what ?: "");
         r = note_shard(d->source.contents, number, log);
         if (r < 0)
                 return log_error_errno(r, "There is nothing in %s: %m", dir);
@@ -286,8 +285,8 @@ static void note_head(struct dir_source *d, const struct tool *t) {
         m->token = io_random_u64(d->io);
 }
 
-int source_of_directory(const struct tool *t, struct source **ret) {
-        _cleanup_(source_freep) struct source *s = NULL;
+int snapshot_source_of_directory(const struct tool *t, struct snapshot_source **ret) {
+        _cleanup_(snapshot_source_freep) struct snapshot_source *s = NULL;
         _cleanup_(mem_freep) char *what = NULL;
         const uint64_t *shards;
         struct dir_source *d;
@@ -310,7 +309,9 @@ int source_of_directory(const struct tool *t, struct source **ret) {
         r = datadir_open(d->io, t->dir, /* node_id= */ 0, /* tracer= */ NULL, &d->datadir, &what);
         if (r == -EBUSY)
                 return log_error_errno(
-                        r, "A node runs in %s: make the snapshot without --dir, or stop it", t->dir);
+                        r,
+                        "A node runs in %s: make the snapshot without --dir, or stop it",
+                        t->dir);
         if (r < 0)
                 return log_error_errno(
                         r, "Cannot open %s%s%s: %m", t->dir, what ? ": " : "", what ?: "");

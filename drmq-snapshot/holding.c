@@ -153,12 +153,12 @@ int delete_run(char **args, size_t n_args, void *userdata) {
 /* ---- As a source ---- */
 
 struct node_source {
-        struct source source;
+        struct snapshot_source source;
         drmq_client *client;
         char *name;
 };
 
-static void node_source_free(struct source *s) {
+static void node_source_free(struct snapshot_source *s) {
         struct node_source *n = CONTAINER_OF(s, struct node_source, source);
 
         interruptible = NULL;
@@ -168,7 +168,8 @@ static void node_source_free(struct source *s) {
                 drmq_client_resume(n->client);
                 r = drmq_snapshot_delete(n->client, n->name);
                 if (r < 0 && r != -ENOENT)
-                        connect_error(n->client, r, "The node goes on holding snapshot %s", n->name);
+                        connect_error(
+                                n->client, r, "The node goes on holding snapshot %s", n->name);
         }
         drmq_client_free(n->client);
         manifest_free(s->contents);
@@ -176,12 +177,8 @@ static void node_source_free(struct source *s) {
         mem_free(n);
 }
 
-static int node_source_read(struct source *s,
-                            size_t i,
-                            uint64_t pos,
-                            void *p,
-                            size_t n_max,
-                            size_t *ret_n) {
+static int node_source_read(
+        struct snapshot_source *s, size_t i, uint64_t pos, void *p, size_t n_max, size_t *ret_n) {
         struct node_source *n = CONTAINER_OF(s, struct node_source, source);
         int r;
 
@@ -194,7 +191,7 @@ static int node_source_read(struct source *s,
         return 0;
 }
 
-static const struct source_ops node_source_ops = {
+static const struct snapshot_source_ops node_source_ops = {
         .read = node_source_read,
         .free = node_source_free,
 };
@@ -221,8 +218,8 @@ static int read_contents(struct node_source *n) {
         return 0;
 }
 
-int source_of_node(const struct tool *t, struct source **ret) {
-        _cleanup_(source_freep) struct source *s = NULL;
+int snapshot_source_of_node(const struct tool *t, struct snapshot_source **ret) {
+        _cleanup_(snapshot_source_freep) struct snapshot_source *s = NULL;
         const struct drmq_snapshot_info *info;
         struct node_source *n;
         int r;
@@ -242,7 +239,8 @@ int source_of_node(const struct tool *t, struct source **ret) {
 
         r = drmq_snapshot_create(n->client, t->name, /* is_temporary= */ true, &info);
         if (r == -ECANCELED)
-                return log_error_errno(r, "Interrupted; if a snapshot was made, the node deletes it by itself");
+                return log_error_errno(
+                        r, "Interrupted; if a snapshot was made, the node deletes it by itself");
         if (r < 0)
                 return connect_error(n->client, r, "Cannot make a snapshot");
         n->name = mem_strdup(info->name);

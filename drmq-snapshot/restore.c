@@ -196,12 +196,10 @@ static int make_partial(struct restore *d) {
         if (r == -EEXIST) {
                 if (lstat(d->partial, &st) < 0 || !S_ISDIR(st.st_mode) ||
                     lstat(old_lock, &st) < 0 || !S_ISREG(st.st_mode))
-                        return log_error_errno(
-                                -EEXIST, "%s is in the way: remove it", d->partial);
+                        return log_error_errno(-EEXIST, "%s is in the way: remove it", d->partial);
                 r = lock_partial(d);
                 if (r == -EBUSY)
-                        return log_error_errno(
-                                r, "Another process is restoring to %s", d->partial);
+                        return log_error_errno(r, "Another process is restoring to %s", d->partial);
                 d->lock = io_file_unref(d->lock);
                 if (r >= 0)
                         r = fs_remove_tree(d->partial);
@@ -259,8 +257,9 @@ static int write_origin(struct restore *d, const struct manifest *m) {
 static char *parent_of(const char *path) {
         const char *slash = strrchr(path, '/');
 
-        return !slash ? mem_strdup(".") : slash == path ? mem_strdup("/")
-                                                        : mem_strndup(path, (size_t) (slash - path));
+        return !slash          ? mem_strdup(".")
+               : slash == path ? mem_strdup("/")
+                               : mem_strndup(path, (size_t) (slash - path));
 }
 
 /* I1: all that is left once the archive is known to be good. */

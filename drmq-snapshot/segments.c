@@ -17,11 +17,8 @@ static const struct manifest_file *file_of(const struct segments *s) {
 }
 
 static int damaged(const struct segments *s, const char *what) {
-        return log_error_errno(-EBADMSG,
-                               "%s is damaged at byte %" PRIu64 ": %s",
-                               file_of(s)->path,
-                               s->pos,
-                               what);
+        return log_error_errno(
+                -EBADMSG, "%s is damaged at byte %" PRIu64 ": %s", file_of(s)->path, s->pos, what);
 }
 
 static int on_contents(void *userdata, const struct manifest *m) {
@@ -129,8 +126,13 @@ static int take_entries(struct segments *s, const struct group_header *g, const 
                 struct entry e;
                 size_t n_bytes;
 
-                r = entry_decode_into(
-                        p + at, n - at, s->header.salt, ENTRY_VERIFY_BATCHES, &s->room, &e, &n_bytes);
+                r = entry_decode_into(p + at,
+                                      n - at,
+                                      s->header.salt,
+                                      ENTRY_VERIFY_BATCHES,
+                                      &s->room,
+                                      &e,
+                                      &n_bytes);
                 if (r == -ENOMEM)
                         return log_error_errno(r, "Cannot check %s: %m", file_of(s)->path);
                 if (r < 0 || e.index != s->last_index + 1 || e.term < s->last_term)

@@ -9,22 +9,27 @@
 #include "drmq-snapshot/tool.h"
 #include "snapshot/manifest.h"
 
-struct source {
-        const struct source_ops *ops;
+struct snapshot_source {
+        const struct snapshot_source_ops *ops;
         struct manifest *contents;
 };
 
-struct source_ops {
+struct snapshot_source_ops {
         /* @i: number in contents->files. Return: 0, and how many bytes there are: fewer than @n at
          * the end; negative errno, logged. */
-        int (*read)(struct source *s, size_t i, uint64_t pos, void *p, size_t n, size_t *ret_n);
+        int (*read)(struct snapshot_source *s,
+                    size_t i,
+                    uint64_t pos,
+                    void *p,
+                    size_t n,
+                    size_t *ret_n);
         /* Also gives back what is held. */
-        void (*free)(struct source *s);
+        void (*free)(struct snapshot_source *s);
 };
 
-struct source *source_free(struct source *s);
-DEFINE_CLEANUP(struct source *, source_free)
+struct snapshot_source *snapshot_source_free(struct snapshot_source *s);
+DEFINE_CLEANUP(struct snapshot_source *, snapshot_source_free)
 
 /* Return: 0; EXIT_USAGE or a negative errno, logged. */
-int source_of_node(const struct tool *t, struct source **ret);
-int source_of_directory(const struct tool *t, struct source **ret);
+int snapshot_source_of_node(const struct tool *t, struct snapshot_source **ret);
+int snapshot_source_of_directory(const struct tool *t, struct snapshot_source **ret);

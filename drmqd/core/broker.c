@@ -252,8 +252,8 @@ static void on_shard_event_done(void *userdata) {
         broker_settle(userdata);
 }
 
-static void on_shard_rolled(void *userdata, struct shard *s) {
-        snapshots_on_rolled(userdata, s);
+static void on_shard_rolled(void *userdata, struct shard *s, uint64_t last_index) {
+        snapshots_on_rolled(userdata, s, last_index);
 }
 
 static const struct shard_events shard_events = {

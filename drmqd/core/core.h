@@ -142,8 +142,8 @@ bool broker_health(const struct broker *b, char *dest, size_t n_dest);
 /* Finds what is held. Blocks: start-up only. Return: 0; what the disk says. */
 int snapshots_open(struct broker *b, size_t n_max);
 struct snapshots *snapshots_free(struct snapshots *s);
-/* A shard has closed its open segment. */
-void snapshots_on_rolled(struct broker *b, struct shard *s);
+/* A shard has closed a segment. */
+void snapshots_on_rolled(struct broker *b, struct shard *s, uint64_t last_index);
 /* Reads that wait may have their turn now. */
 void snapshots_resume(struct broker *b);
 /* What is under way is answered: it may be asked for again at the next start. */

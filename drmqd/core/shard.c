@@ -779,9 +779,18 @@ static void on_log_failed(void *userdata, int error, const char *what) {
         s->events->on_event_done(s->userdata);
 }
 
+static void on_log_rolled(void *userdata, uint64_t last_index) {
+        struct shard *s = userdata;
+
+        if (s->events->on_rolled)
+                s->events->on_rolled(s->userdata, s, last_index);
+        s->events->on_event_done(s->userdata);
+}
+
 static const struct shard_log_events log_events = {
         .on_synced = on_log_synced,
         .on_durable = on_log_durable,
+        .on_rolled = on_log_rolled,
         .on_hardstate_saved = on_log_hardstate_saved,
         .on_drained = on_log_drained,
         .on_failed = on_log_failed,

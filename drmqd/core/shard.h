@@ -62,8 +62,9 @@ struct shard_events {
         void (*on_ready)(void *userdata, struct shard *s);
         /* A checkpoint was written, or failed. */
         void (*on_checkpoint)(void *userdata, struct shard *s, int error);
-        /* The open segment has been closed, after shard_log_roll(). */
-        void (*on_rolled)(void *userdata, struct shard *s);
+        /* A segment has been closed, because of shard_log_roll() or because it was full. May be
+         * NULL. */
+        void (*on_rolled)(void *userdata, struct shard *s, uint64_t last_index);
         /* The process must stop. */
         void (*on_fatal)(void *userdata, int error, const char *what);
         /* The end of every event that came to the shard from the world: what follows from it has

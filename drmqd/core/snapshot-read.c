@@ -190,10 +190,8 @@ void handle_snapshot_read(struct request *r) {
         }
         snapshot = snapshot_find(s, q->name);
         if (!snapshot) {
-                request_fail(r,
-                             DRMQ_ERROR_UNKNOWN_SNAPSHOT,
-                             "There is no snapshot \"%.100s\"",
-                             q->name);
+                request_fail(
+                        r, DRMQ_ERROR_UNKNOWN_SNAPSHOT, "There is no snapshot \"%.100s\"", q->name);
                 return;
         }
         if (!snapshot->contents) {
@@ -231,8 +229,8 @@ void handle_snapshot_read(struct request *r) {
         d->io = r->broker->io;
         d->request = r;
         d->pos = q->position;
-        d->n_max = q->max_bytes == 0 ? SNAPSHOT_CHUNK_BYTES
-                                     : MIN(q->max_bytes, SNAPSHOT_CHUNK_BYTES);
+        d->n_max =
+                q->max_bytes == 0 ? SNAPSHOT_CHUNK_BYTES : MIN(q->max_bytes, SNAPSHOT_CHUNK_BYTES);
         d->job.run = read_run;
         d->job.done = read_done;
         r->userdata = d;

@@ -112,9 +112,8 @@ static uint64_t snapshot_pinned_bytes(const struct broker *b,
 
                                 if (other == snapshot)
                                         break;
-                                s = other->contents
-                                            ? manifest_find_shard(other->contents, f->shard)
-                                            : NULL;
+                                s = other->contents ? manifest_find_shard(other->contents, f->shard)
+                                                    : NULL;
                                 is_counted = is_counted || (s && f->index >= s->first_index &&
                                                             f->index <= s->last_index);
                         }
@@ -134,9 +133,8 @@ size_t snapshots_held(const struct broker *b, uint64_t *ret_pinned_bytes) {
         return s->n_held;
 }
 
-static void fill_snapshot(const struct broker *b,
-                          const struct snapshot *snapshot,
-                          Drmq__Proto__Snapshot *a) {
+static void
+fill_snapshot(const struct broker *b, const struct snapshot *snapshot, Drmq__Proto__Snapshot *a) {
         const struct manifest *m = snapshot->contents;
 
         drmq__proto__snapshot__init(a);
@@ -172,12 +170,13 @@ struct snapshot_making {
         struct io *io;
         struct request *request; /* NULL: it has been answered */
         usec_t begun_usec;
-        unsigned at;        /* how many shards are closed */
-        bool is_rolling;    /* the next one is being */
-        char *root;         /* the node's directory */
-        char *incoming_dir; /* "ROOT/incoming" */
-        char *making_dir;   /* "ROOT/incoming/snapshot-NAME" */
-        char *to;           /* "ROOT/snapshots/NAME" */
+        unsigned at;         /* how many shards are closed */
+        bool is_rolling;     /* the next one is being */
+        uint64_t roll_index; /* up to here */
+        char *root;          /* the node's directory */
+        char *incoming_dir;  /* "ROOT/incoming" */
+        char *making_dir;    /* "ROOT/incoming/snapshot-NAME" */
+        char *to;            /* "ROOT/snapshots/NAME" */
         struct linked_shard shards[N_SHARDS];
         struct manifest *contents;
 };
@@ -222,8 +221,10 @@ link_file(struct snapshot_making *m, const struct linked_shard *shard, const cha
         return r == -ENOENT ? 0 : r < 0 ? r : 1;
 }
 
-static int
-link_indexed(struct snapshot_making *m, const struct linked_shard *shard, uint64_t i, const char *suffix) {
+static int link_indexed(struct snapshot_making *m,
+                        const struct linked_shard *shard,
+                        uint64_t i,
+                        const char *suffix) {
         _cleanup_(mem_freep) char *name = mem_asprintf("%020" PRIu64 "%s", i, suffix);
 
         return name ? link_file(m, shard, name) : -ENOMEM;
@@ -325,8 +326,7 @@ static int list_files(struct snapshot_making *m, const struct linked_shard *shar
 }
 
 static int write_contents(struct snapshot_making *m) {
-        _cleanup_(mem_freep) char *path =
-                mem_asprintf("%s/" MANIFEST_CONTENTS_NAME, m->making_dir);
+        _cleanup_(mem_freep) char *path = mem_asprintf("%s/" MANIFEST_CONTENTS_NAME, m->making_dir);
         _cleanup_(io_file_unrefp) struct io_file *file = NULL;
         struct byte_writer w;
         int r;
@@ -509,6 +509,7 @@ static void making_go_on(struct snapshot_making *m) {
                 struct shard *shard = b->shards[making_order[m->at]];
                 int r;
 
+                m->roll_index = shard_log_last_index(shard->log);
                 r = shard_log_roll(shard->log);
                 if (r == 0) {
                         m->is_rolling = true;
@@ -525,12 +526,13 @@ static void making_go_on(struct snapshot_making *m) {
         io_submit(m->io, IO_LANE_BACKGROUND, &m->job);
 }
 
-void snapshots_on_rolled(struct broker *b, struct shard *s) {
+void snapshots_on_rolled(struct broker *b, struct shard *s, uint64_t last_index) {
         struct snapshot_making *m = b->snapshots ? b->snapshots->making : NULL;
         int r;
 
-        if (!m || !m->is_rolling || b->shards[making_order[m->at]] != s)
-                return;
+        if (!m || !m->is_rolling || b->shards[making_order[m->at]] != s ||
+            last_index < m->roll_index)
+                return; /* the log goes from file to file by itself, too */
 
         m->is_rolling = false;
         r = making_take_segments(m, s);
@@ -568,9 +570,7 @@ static int making_new(struct snapshots *s,
         memcpy(m->contents->name, q->name, strlen(q->name) + 1); /* it has been checked */
         m->contents->created_ms = MAX(io_wall_ms(b->io), INT64_C(0));
         m->contents->node_id = id->node_id;
-        memcpy(m->contents->node_name,
-               b->node_name,
-               strnlen(b->node_name, MANIFEST_WORD_MAX));
+        memcpy(m->contents->node_name, b->node_name, strnlen(b->node_name, MANIFEST_WORD_MAX));
         memcpy(m->contents->cluster_id, id->cluster_id, sizeof(id->cluster_id));
         memcpy(m->contents->incarnation, id->incarnation, sizeof(id->incarnation));
         memcpy(m->contents->version, b->version, strnlen(b->version, MANIFEST_WORD_MAX));
@@ -642,7 +642,7 @@ struct removal {
         struct list link;
         struct snapshots *snapshots;
         struct io *io;
-        struct request *request; /* NULL: nobody asked, or it has been answered */
+        struct request *request;   /* NULL: nobody asked, or it has been answered */
         struct snapshot *snapshot; /* NULL: renamed away */
         char *from;
         char *incoming_dir;
@@ -753,8 +753,7 @@ static void removal_done(struct io_job *job, int r) {
 }
 
 /* @r: may be NULL. Return: 0; -ENOMEM. */
-static int
-snapshots_remove(struct snapshots *s, struct snapshot *snapshot, struct request *r) {
+static int snapshots_remove(struct snapshots *s, struct snapshot *snapshot, struct request *r) {
         const char *root = datadir_path(s->broker->datadir);
         struct removal *d = new0(struct removal, 1);
 
@@ -808,10 +807,8 @@ void handle_snapshot_delete(struct request *r) {
 
         snapshot = snapshot_find(r->broker->snapshots, q->name);
         if (!snapshot)
-                request_fail(r,
-                             DRMQ_ERROR_UNKNOWN_SNAPSHOT,
-                             "There is no snapshot \"%.100s\"",
-                             q->name);
+                request_fail(
+                        r, DRMQ_ERROR_UNKNOWN_SNAPSHOT, "There is no snapshot \"%.100s\"", q->name);
         else if (snapshots_remove(r->broker->snapshots, snapshot, r) < 0)
                 request_fail(r, DRMQ_ERROR_NO_MEMORY, "The node is out of memory");
 }
@@ -942,14 +939,12 @@ void snapshots_stop(struct broker *b) {
         struct snapshots *s = b->snapshots;
 
         if (s->making && s->making->request)
-                request_fail(TAKE_PTR(s->making->request),
-                             DRMQ_ERROR_STOPPING,
-                             "The node is stopping");
+                request_fail(
+                        TAKE_PTR(s->making->request), DRMQ_ERROR_STOPPING, "The node is stopping");
         LIST_FOREACH(&s->removals, d, struct removal, link)
                 if (d->request)
-                        request_fail(TAKE_PTR(d->request),
-                                     DRMQ_ERROR_STOPPING,
-                                     "The node is stopping");
+                        request_fail(
+                                TAKE_PTR(d->request), DRMQ_ERROR_STOPPING, "The node is stopping");
 }
 
 struct snapshots *snapshots_free(struct snapshots *s) {

@@ -39,8 +39,8 @@ struct drmq_client {
          * deadline. */
         sd_event *outer;
         sd_event_source *outer_io, *outer_time;
-        usec_t up_usec;   /* when the session was last seen to be up, or the wait began */
-        struct list kept; /* what the last call handed out */
+        usec_t up_usec;           /* when the session was last seen to be up, or the wait began */
+        struct list kept;         /* what the last call handed out */
         struct slice answer_body; /* borrows, while the on_answer() of client_call() runs */
         char text[CALL_TEXT_MAX];
 };

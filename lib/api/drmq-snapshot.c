@@ -31,9 +31,8 @@ static int check_name(drmq_client *c, const char *name) {
         return -EINVAL;
 }
 
-static int take_snapshot(drmq_client *c,
-                         const Drmq__Proto__Snapshot *s,
-                         struct drmq_snapshot_info *info) {
+static int
+take_snapshot(drmq_client *c, const Drmq__Proto__Snapshot *s, struct drmq_snapshot_info *info) {
         *info = (struct drmq_snapshot_info){
                 .name = client_keep_string(c, s->name),
                 .created_ms = s->created_ms,
@@ -74,10 +73,8 @@ static void make_name(drmq_client *c, char dest[static FORMAT_MAX]) {
         for (size_t i = 0; text[i] && text[i] != '.'; i++)
                 if (text[i] != '-' && text[i] != ':')
                         dest[n++] = text[i];
-        (void) snprintf(dest + n,
-                        FORMAT_MAX - n,
-                        "Z-%04x",
-                        (unsigned) (io_random_u64(c->io) & 0xffff));
+        (void) snprintf(
+                dest + n, FORMAT_MAX - n, "Z-%04x", (unsigned) (io_random_u64(c->io) & 0xffff));
 }
 
 _public_ int drmq_snapshot_create(drmq_client *c,

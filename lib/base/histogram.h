@@ -12,7 +12,8 @@
 
 /* Zero-initialised it is empty. */
 struct histogram {
-        uint64_t counts[HISTOGRAM_BOUNDS + 1]; /* of each bucket alone; the last: above all bounds */
+        uint64_t
+                counts[HISTOGRAM_BOUNDS + 1]; /* of each bucket alone; the last: above all bounds */
         usec_t sum_usec;
 };
 

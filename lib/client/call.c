@@ -44,13 +44,15 @@ static_assert(offsetof(Drmq__Proto__PartitionResponse, error) == offsetof(struct
               "layout");
 static_assert(offsetof(Drmq__Proto__StatusResponse, error) == offsetof(struct answer, error),
               "layout");
-static_assert(offsetof(Drmq__Proto__SnapshotDeleteResponse, error) == offsetof(struct answer, error),
+static_assert(offsetof(Drmq__Proto__SnapshotDeleteResponse, error) ==
+                      offsetof(struct answer, error),
               "layout");
 static_assert(offsetof(Drmq__Proto__SnapshotReadResponse, error) == offsetof(struct answer, error),
               "layout");
 static_assert(offsetof(Drmq__Proto__SnapshotListResponse, error) == offsetof(struct answer, error),
               "layout");
-static_assert(offsetof(Drmq__Proto__SnapshotCreateResponse, error) == offsetof(struct answer, error),
+static_assert(offsetof(Drmq__Proto__SnapshotCreateResponse, error) ==
+                      offsetof(struct answer, error),
               "layout");
 
 int answer_unpack(const struct frame *f,

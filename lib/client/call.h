@@ -36,7 +36,7 @@ struct call {
         call_done_t on_done;
         void *userdata;
         struct slice body; /* of the answer; borrows, while on_done() runs */
-        int error; /* of the last attempt: what a passed deadline reports */
+        int error;         /* of the last attempt: what a passed deadline reports */
         char text[CALL_TEXT_MAX];
 };
 

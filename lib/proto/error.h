@@ -35,7 +35,7 @@
         X(22, NO_MEMORY, ENOMEM, true, "the node is out of memory")                                \
         X(23, INTERNAL, EIO, false, "the node failed")                                             \
         X(24, NOT_PERMITTED, EPERM, false, "not permitted")                                        \
-        X(25, ACROSS_SHARDS, EXDEV, false, "an atomic request may not span shards")         \
+        X(25, ACROSS_SHARDS, EXDEV, false, "an atomic request may not span shards")                \
         X(26, UNKNOWN_SNAPSHOT, ENOENT, false, "there is no such snapshot")                        \
         X(27, SNAPSHOT_EXISTS, EEXIST, false, "a snapshot of that name exists")                    \
         X(28, TOO_MANY_SNAPSHOTS, EMFILE, false, "as many snapshots are held as may be")

@@ -94,16 +94,17 @@ static int begin_member(struct archive_reader *a) {
 
         r = tar_header_decode(a->block, &m);
         if (r < 0)
-                return refuse(a,
-                              r,
-                              a->contents ? "where \"%s\" should begin there is no header of a file"
-                                          : "this is not an archive of drmq-snapshot: where \"%s\" should begin there is something else",
-                              name);
+                return refuse(
+                        a,
+                        r,
+                        a->contents
+                                ? "where \"%s\" should begin there is no header of a file"
+                                : "this is not an archive of drmq-snapshot: where \"%s\" should begin there is something else",
+                        name);
         if (r == 0)
                 return refuse(a, -EBADMSG, "the archive ends before \"%s\"", name);
         if (!streq(m.name, name))
-                return refuse(
-                        a, -EBADMSG, "where \"%s\" should be there is \"%s\"", name, m.name);
+                return refuse(a, -EBADMSG, "where \"%s\" should be there is \"%s\"", name, m.name);
 
         a->left_bytes = m.n_bytes;
         a->padding_bytes = tar_padded_bytes(m.n_bytes) - m.n_bytes;
@@ -226,9 +227,8 @@ static ssize_t take_some(struct archive_reader *a, const uint8_t *p, size_t n) {
                 break;
         case ARCHIVE_PADDING:
         case ARCHIVE_ZEROES:
-                n_taken = a->stage == ARCHIVE_ZEROES
-                                  ? n
-                                  : (size_t) MIN((uint64_t) n, a->padding_bytes);
+                n_taken = a->stage == ARCHIVE_ZEROES ? n
+                                                     : (size_t) MIN((uint64_t) n, a->padding_bytes);
                 for (size_t i = 0; i < n_taken; i++)
                         if (p[i] != 0)
                                 return refuse(a,
@@ -276,7 +276,7 @@ int archive_reader_end(struct archive_reader *a) {
                               -EBADMSG,
                               "the archive is not whole: it ends %s \"%s\"",
                               a->stage == ARCHIVE_HEADER || a->stage == ARCHIVE_PADDING ? "before"
-                                                                                       : "within",
+                                                                                        : "within",
                               a->stage == ARCHIVE_PADDING && a->manifest ? "its end"
                                                                          : expected_name(a));
         if (a->n_zeroes < (uint64_t) 2 * TAR_BLOCK_BYTES)

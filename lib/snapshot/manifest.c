@@ -136,11 +136,8 @@ int manifest_add_shard(struct manifest *m, const struct manifest_shard *s) {
         return 0;
 }
 
-static int add_file(struct manifest *m,
-                    const char *path,
-                    size_t path_bytes,
-                    uint64_t n_bytes,
-                    uint32_t crc) {
+static int
+add_file(struct manifest *m, const char *path, size_t path_bytes, uint64_t n_bytes, uint32_t crc) {
         struct manifest_file f = { .n_bytes = n_bytes, .crc = crc };
         uint64_t sum;
 
@@ -258,8 +255,8 @@ static bool parse_head(struct lines *l, struct manifest *m) {
         uint8_t token[8];
         uint64_t v;
 
-        if (!next_value(l, "name", &p, &end) ||
-            !take_word(&p, end, m->name, SNAPSHOT_NAME_MAX) || !snapshot_name_is_valid(m->name))
+        if (!next_value(l, "name", &p, &end) || !take_word(&p, end, m->name, SNAPSHOT_NAME_MAX) ||
+            !snapshot_name_is_valid(m->name))
                 return false;
         if (!next_value(l, "created", &p, &end) || !take_number(&p, end, &v) || p != end ||
             v > INT64_MAX)
@@ -352,7 +349,8 @@ static int parse_text(struct lines *l, const char *text, struct manifest *m) {
                         r = parse_file(m, p, end);
                 else if (take_text(&p, end, "end "))
                         return l->p == l->end
-                                       ? parse_end(m, p, end, crc32c(0, text, (size_t) (line - text)))
+                                       ? parse_end(
+                                                 m, p, end, crc32c(0, text, (size_t) (line - text)))
                                        : -EBADMSG;
                 else
                         r = -EBADMSG;

@@ -48,8 +48,8 @@ enum manifest_kind {
 
 struct manifest_shard {
         uint64_t shard;
-        uint64_t first_index; /* of the first segment */
-        uint64_t last_index;  /* of the last segment */
+        uint64_t first_index;      /* of the first segment */
+        uint64_t last_index;       /* of the last segment */
         uint64_t checkpoint_index; /* of the newest checkpoint, 0: none; not above last_index */
         uint64_t term;             /* of the hard state, not below that of the last entry */
 };
