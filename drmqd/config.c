@@ -55,7 +55,7 @@ const struct config_key config_keys[] = {
           "memory for what is being sent to readers", {} },
         { "limits.connections", CONFIG_COUNT, MEMBER(broker.connections_max), 1, 1000000, "10000", true,
           "connections that there may be", {} },
-        { "limits.snapshots", CONFIG_COUNT, MEMBER(broker.snapshots_max), 0, 1000, "16", false,
+        { "limits.snapshots", CONFIG_COUNT, MEMBER(broker.snapshots_max), 0, 1000, "16", true,
           "snapshots that may be held", {} },
         { "limits.idle", CONFIG_DURATION, MEMBER(broker.idle_usec),
           100 * USEC_PER_MSEC, USEC_PER_DAY, "30s", true,

@@ -339,7 +339,7 @@ static int broker_open(struct broker *b, const struct broker_config *config, cha
                         return r;
         }
 
-        r = snapshots_open(b, config->snapshots_max);
+        r = snapshots_open(b);
         if (r < 0)
                 *reterr_what = mem_asprintf("cannot look into %s/snapshots", config->data_dir);
         return r;
@@ -354,6 +354,7 @@ static void broker_apply(struct broker *b, const struct broker_config *config) {
         b->auto_create = config->auto_create;
         b->default_partitions = (uint32_t) config->default_partitions;
         b->connections_max = config->connections_max;
+        b->snapshots_max = config->snapshots_max;
         budget_set_limit(&b->requests, request_bytes, request_bytes / 2);
         budget_set_limit(&b->fetches, fetch_bytes, fetch_bytes / 2);
         budget_set_limit(&b->answers, request_bytes, request_bytes);

@@ -96,7 +96,7 @@ DEFINE_CLEANUP(struct broker *, broker_free)
 
 void broker_start(struct broker *b);
 /* Applies what of @config can change while it runs: auto_create, default_partitions,
- * checkpoint_bytes, the budgets, connections_max, idle_usec. The rest is not looked at. */
+ * checkpoint_bytes, the budgets, connections_max, snapshots_max, idle_usec. The rest is not looked at. */
 void broker_reconfigure(struct broker *b, const struct broker_config *config);
 /* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over
  * connections_max; -ENOMEM; the stream is closed then too. */

@@ -51,6 +51,7 @@ struct broker {
         bool auto_create;
         uint32_t default_partitions;
         uint64_t connections_max;
+        uint64_t snapshots_max;
         const struct broker_setting *settings;
         size_t n_settings;
 
@@ -140,7 +141,7 @@ int broker_report(struct broker *b, struct byte_writer *w);
 bool broker_health(const struct broker *b, char *dest, size_t n_dest);
 /* snapshot.c */
 /* Finds what is held. Blocks: start-up only. Return: 0; what the disk says. */
-int snapshots_open(struct broker *b, size_t n_max);
+int snapshots_open(struct broker *b);
 struct snapshots *snapshots_free(struct snapshots *s);
 /* A shard has closed a segment. */
 void snapshots_on_rolled(struct broker *b, struct shard *s, uint64_t last_index);

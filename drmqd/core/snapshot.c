@@ -618,7 +618,7 @@ void handle_snapshot_create(struct request *r) {
                 request_fail(r, DRMQ_ERROR_BUSY, "Another snapshot is being made");
                 return;
         }
-        if (s->n_held >= s->n_max) {
+        if (s->n_held >= r->broker->snapshots_max) {
                 request_fail(r,
                              DRMQ_ERROR_TOO_MANY_SNAPSHOTS,
                              "%zu snapshots are held already (limits.snapshots); delete one",
@@ -839,7 +839,7 @@ void handle_snapshot_list(struct request *r) {
         answer.snapshot = pointers;
         answer.n_snapshot = n;
         (void) snapshots_held(r->broker, &answer.pinned_bytes);
-        answer.n_max = (uint32_t) s->n_max;
+        answer.n_max = (uint32_t) r->broker->snapshots_max;
         request_answer(r, &answer, NULL, 0, NULL, 0);
 }
 
@@ -904,7 +904,7 @@ static int snapshots_load(struct snapshots *s, const char *name) {
         return 0;
 }
 
-int snapshots_open(struct broker *b, size_t n_max) {
+int snapshots_open(struct broker *b) {
         struct snapshots *s;
         char **names;
         size_t n;
@@ -914,7 +914,6 @@ int snapshots_open(struct broker *b, size_t n_max) {
         if (!s)
                 return -ENOMEM;
         s->broker = b;
-        s->n_max = n_max;
         s->expiry = (struct io_timer){ .on_timer = snapshots_on_expiry, .userdata = s };
         list_init(&s->held);
         list_init(&s->removals);

@@ -27,7 +27,6 @@ struct snapshot {
 struct snapshots {
         struct broker *broker;
         char *dir; /* "DIR/snapshots" */
-        size_t n_max;
         size_t n_held;
         struct list held;
         struct snapshot_making *making; /* one at a time */
