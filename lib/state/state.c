@@ -5,9 +5,10 @@
  *  I1  Nothing here depends on anything but the entries: no clock, no addresses, no order of
  *      hashes.
  *  I2  A partition id that was given is never given again: next_partition_id only grows.
- *  I3  A partition's next_offset only grows, and is at least first_offset.
+ *  I3  A partition's next_offset only grows, and is at least first_offset, which only grows too.
  *  I4  producers_by_age is in the order of last_append_ms; what is older than PRODUCER_AGE_MS_MAX,
  *      or past n_producers_max, is gone after each entry.
+ *  I5  log_start_index only grows, and is below the entry that says so.
  */
 #include "state/state.h"
 
@@ -15,7 +16,8 @@
 #include "base/bug.h"
 #include "base/parse.h"
 
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
+#define STATE_VERSION_MIN 1u
 
 struct partition_key {
         uint64_t partition_id;
@@ -361,6 +363,30 @@ static int apply_produce(struct state *s, const struct entry *e) {
         return 0;
 }
 
+static int apply_log_start(struct state *s, struct byte_reader *b) {
+        uint64_t last_index = byte_reader_uleb(b);
+        uint64_t n = byte_reader_uleb(b);
+
+        if (b->failed || last_index >= s->index)
+                return -EBADMSG; /* I5 */
+
+        for (uint64_t i = 0; i < n; i++) {
+                uint64_t id = byte_reader_uleb(b);
+                uint64_t first_offset = byte_reader_uleb(b);
+                struct partition *p;
+
+                if (b->failed)
+                        return -EBADMSG;
+                p = state_partition(s, id); /* NULL: it was deleted since */
+                if (p)
+                        p->first_offset =
+                                MAX(p->first_offset, MIN(first_offset, p->next_offset)); /* I3 */
+        }
+
+        s->log_start_index = MAX(s->log_start_index, last_index);
+        return 0;
+}
+
 static int apply_admin_op(struct state *s, struct byte_reader *b, int64_t time_ms) {
         _cleanup_(mem_freep) char *name = NULL;
         uint8_t op = byte_reader_u8(b);
@@ -375,6 +401,8 @@ static int apply_admin_op(struct state *s, struct byte_reader *b, int64_t time_m
                 partition_drop(s, id);
                 return 0;
         }
+        if (op == ADMIN_LOG_START)
+                return apply_log_start(s, b);
 
         name = byte_reader_string(b, TOPIC_NAME_MAX);
         if (b->failed)
@@ -488,6 +516,7 @@ int state_encode(const struct state *s, struct byte_writer *w) {
 
         byte_writer_uleb(w, STATE_VERSION);
         byte_writer_uleb(w, s->next_partition_id);
+        byte_writer_uleb(w, s->log_start_index);
 
         byte_writer_uleb(w, s->topics.n_nodes);
         MAP_FOREACH(&s->topics, n) {
@@ -659,9 +688,11 @@ int state_decode(struct state *s, const uint8_t *p, size_t n) {
         version = byte_reader_uleb(&b);
         if (b.failed)
                 return -EBADMSG;
-        if (version != STATE_VERSION)
+        if (version < STATE_VERSION_MIN || version > STATE_VERSION)
                 return -EPROTONOSUPPORT;
         s->next_partition_id = byte_reader_uleb(&b);
+        if (version >= 2)
+                s->log_start_index = byte_reader_uleb(&b);
         if (b.failed || s->next_partition_id == 0)
                 return -EBADMSG;
 

@@ -14,11 +14,13 @@
  * maps; integers as LEB128, but times, producer ids (8 bytes), sequences (4), epochs (2) and a
  * producer's count of batches (1), which are little-endian of their size; strings as length and
  * bytes. drmq-log(5) gives the same.
- *     version 1 | next partition id | topics: name, created ms, partition ids |
+ *     version 2 | next partition id | log start index |
+ *     topics: name, created ms, partition ids |
  *     partitions: id, first offset, next offset, batches, bytes, last append ms |
  *     producers, oldest first: partition id, producer id, epoch, last append ms, batches:
  *         base sequence, last sequence, base offset, append time |
  *     positions: partition id, group, offset
+ * Version 1 has no log start index: it is 0. It is read for ever, and no longer written.
  *
  * Bodies of entries:
  *     ENTRY_ADMIN   operations one after the other: kind u8 (enum admin_op), then
@@ -26,6 +28,8 @@
  *                   extend: name, new number of partitions, first new partition id
  *                   delete: name
  *                   drop: partition id   (on the partition's shard)
+ *                   log start: last index that goes, number of partitions, for each its id and its
+ *                           new first offset   (drmqd/core/retention.h)
  *     ENTRY_GROUP   positions one after the other: group, partition id, offset
  */
 
@@ -47,6 +51,7 @@ enum admin_op {
         ADMIN_TOPIC_EXTEND = 2,
         ADMIN_TOPIC_DELETE = 3,
         ADMIN_PARTITION_DROP = 4,
+        ADMIN_LOG_START = 5,
 };
 
 struct topic {
@@ -70,10 +75,10 @@ struct topic_partition {
 struct partition {
         struct map_node by_id;
         uint64_t id;
-        uint64_t first_offset;
+        uint64_t first_offset; /* what is below is gone, or about to be */
         uint64_t next_offset;
-        uint64_t n_batches;
-        uint64_t n_bytes;
+        uint64_t n_batches; /* ever appended: what retention took is counted too */
+        uint64_t n_bytes;   /* of them */
         uint64_t n_producers;
         int64_t last_append_ms;
 };
@@ -110,6 +115,10 @@ struct state {
         uint64_t index; /* of the last entry applied */
         uint64_t term;
         int64_t time_ms; /* its append time */
+
+        /* No replica needs the entries up to here any more, by a logged decision; 0: none was taken.
+         * Each drops them when it likes. */
+        uint64_t log_start_index;
 
         uint64_t next_partition_id;
         struct map topics;

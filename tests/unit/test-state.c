@@ -293,6 +293,144 @@ TEST(offsets_and_sums_follow_the_batches) {
         s = state_free(s);
 }
 
+/* ---- The log's start ---- */
+
+static void op_log_start(struct writer *w, uint64_t last_index, uint64_t n) {
+        byte_writer_u8(&w->body, ADMIN_LOG_START);
+        byte_writer_uleb(&w->body, last_index);
+        byte_writer_uleb(&w->body, n);
+}
+
+static void op_first_offset(struct writer *w, uint64_t id, uint64_t first_offset) {
+        byte_writer_uleb(&w->body, id);
+        byte_writer_uleb(&w->body, first_offset);
+}
+
+TEST(the_start_of_the_log_and_first_offsets_only_rise) {
+        struct state *s = new_state();
+        struct writer w;
+
+        writer_init(&w);
+        ASSERT_OK(produce(s, &w, 7, 0, -1, -1, -1, 10));
+        ASSERT_OK(produce(s, &w, 8, 0, -1, -1, -1, 20));
+        ASSERT_OK(produce(s, &w, 9, 0, -1, -1, -1, 30));
+        ASSERT_EQ(s->log_start_index, 0);
+
+        op_log_start(&w, 2, 3);
+        op_first_offset(&w, 7, 10);
+        op_first_offset(&w, 8, 5);
+        op_first_offset(&w, 99, 5); /* deleted since */
+        ASSERT_OK(apply(s, &w, ENTRY_ADMIN));
+        ASSERT_EQ(s->log_start_index, 2);
+        ASSERT_EQ(state_partition(s, 7)->first_offset, 10);
+        ASSERT_EQ(state_partition(s, 8)->first_offset, 5);
+        ASSERT_EQ(state_partition(s, 9)->first_offset, 0);
+        ASSERT_NULL(state_partition(s, 99));
+        /* what was appended has been, whatever went */
+        ASSERT_EQ(state_partition(s, 7)->n_batches, 1);
+
+        op_log_start(&w, 1, 2);
+        op_first_offset(&w, 8, 4);
+        op_first_offset(&w, 9, 1000); /* never above what there is */
+        ASSERT_OK(apply(s, &w, ENTRY_ADMIN));
+        ASSERT_EQ(s->log_start_index, 2);
+        ASSERT_EQ(state_partition(s, 8)->first_offset, 5);
+        ASSERT_EQ(state_partition(s, 9)->first_offset, 30);
+        ASSERT_EQ(state_partition(s, 9)->next_offset, 30);
+
+        /* The entry that says so does not go. */
+        op_log_start(&w, 4, 0);
+        ASSERT_OK(apply(s, &w, ENTRY_ADMIN));
+        ASSERT_EQ(s->log_start_index, 4);
+        op_log_start(&w, 7, 0);
+        ASSERT_ERROR(apply(s, &w, ENTRY_ADMIN), EBADMSG);
+        s = state_free(s);
+}
+
+TEST(a_log_start_that_ends_too_early_is_refused) {
+        struct byte_writer whole;
+        struct writer w;
+
+        writer_init(&w);
+        op_log_start(&w, 300, 2);
+        op_first_offset(&w, 7, 1000);
+        op_first_offset(&w, 8, 1000);
+        whole = w.body;
+        for (size_t n = 1; n <= whole.size; n++) {
+                struct state *s = new_state();
+                struct entry e = { .index = 301,
+                                   .term = 1,
+                                   .kind = ENTRY_ADMIN,
+                                   .body = whole.data,
+                                   .body_bytes = (uint32_t) n };
+                int r = state_apply(s, &e);
+
+                if (n == whole.size)
+                        ASSERT_OK(r);
+                else
+                        ASSERT_ERROR(r, EBADMSG);
+                s = state_free(s);
+        }
+        byte_writer_done(&whole);
+}
+
+/* What the first version wrote: one topic of one partition with ten messages, one producer, one
+ * position. */
+static const uint8_t version_1[] = {
+        1,    2,                                               /* version, next partition id */
+        1,    1, 'a', 0xe8, 3, 0,    0, 0,    0, 0, 0, 1,   1, /* topics */
+        1,    1, 0,   10,   1, 0xc8, 1, 0xd0, 7, 0, 0, 0,   0, 0,  0,          /* partitions */
+        1,    1, 9,   0,    0, 0,    0, 0,    0, 0, 3, 0,                      /* producers */
+        0xd0, 7, 0,   0,    0, 0,    0, 0,    1, 5, 0, 0,   0, 14, 0, 0, 0, 0, /* … its batch */
+        0xd0, 7, 0,   0,    0, 0,    0, 0,    1, 1, 1, 'g', 4,                 /* positions */
+};
+
+TEST(the_first_version_of_a_checkpoint_is_read) {
+        struct state *s = new_state(), *again;
+        struct byte_writer bytes;
+        uint64_t offset;
+
+        ASSERT_OK(state_decode(s, version_1, sizeof(version_1)));
+        ASSERT_EQ(s->log_start_index, 0);
+        ASSERT_EQ(s->next_partition_id, 2);
+        ASSERT_EQ(state_topic(s, "a")->created_ms, 1000);
+        ASSERT_EQ(state_partition(s, 1)->first_offset, 0);
+        ASSERT_EQ(state_partition(s, 1)->next_offset, 10);
+        ASSERT_EQ(state_partition(s, 1)->n_bytes, 200);
+        ASSERT_EQ(state_partition(s, 1)->last_append_ms, 2000);
+        ASSERT_EQ(state_producer(s, 1, 9)->window.epoch, 3);
+        ASSERT_EQ(state_producer(s, 1, 9)->window.batches[0].last_sequence, 14);
+        ASSERT_TRUE(state_position(s, "g", 1, &offset));
+        ASSERT_EQ(offset, 4);
+
+        /* It is written as the newest one, and says the same. */
+        s->log_start_index = 4711;
+        bytes = bytes_of(s);
+        ASSERT_EQ(bytes.data[0], 2);
+        again = state_of(&bytes, s);
+        ASSERT_EQ(again->log_start_index, 4711);
+        assert_same(s, again);
+        byte_writer_done(&bytes);
+        again = state_free(again);
+        s = state_free(s);
+
+        /* No version is taken for another. */
+        for (uint8_t version = 0; version < 5; version++) {
+                uint8_t other[sizeof(version_1)];
+
+                memcpy(other, version_1, sizeof(other));
+                other[0] = version;
+                s = new_state();
+                if (version == 0 || version > 2)
+                        ASSERT_ERROR(state_decode(s, other, sizeof(other)), EPROTONOSUPPORT);
+                else if (version == 2)
+                        ASSERT_ERROR(state_decode(s, other, sizeof(other)), EBADMSG);
+                else
+                        ASSERT_OK(state_decode(s, other, sizeof(other)));
+                s = state_free(s);
+        }
+}
+
 TEST(a_partition_that_is_dropped_takes_producers_and_positions_along) {
         struct state *s = new_state(), *without = new_state();
         struct writer w, v;
@@ -655,7 +793,7 @@ TEST(any_damaged_byte_is_survived) {
 }
 
 TEST(a_newer_format_is_told_from_damage) {
-        static const uint8_t newer[] = { 2, 1 };
+        static const uint8_t newer[] = { 3, 1 };
         struct state *s = new_state();
 
         ASSERT_ERROR(state_decode(s, newer, sizeof(newer)), EPROTONOSUPPORT);
