@@ -620,6 +620,37 @@ int index_file_open_bytes(const struct segment *s,
         return 0;
 }
 
+uint32_t index_file_n_partitions(const struct index_file *f) {
+        assert(f);
+        return f->n_partitions;
+}
+
+int index_file_partition(struct index_file *f, uint32_t i, struct index_partition *ret) {
+        const uint8_t *p;
+        int r;
+
+        assert(f);
+        assert(i < f->n_partitions);
+        assert(ret);
+
+        r = index_file_view(f,
+                            INDEX_HEADER_BYTES + (uint64_t) i * INDEX_PARTITION_BYTES,
+                            INDEX_PARTITION_BYTES,
+                            &p);
+        if (r < 0)
+                return r;
+        if (le64_load(p + 24) > le64_load(p + 32))
+                return -EBADMSG;
+
+        *ret = (struct index_partition){
+                .id = le64_load(p),
+                .first_offset = le64_load(p + 24),
+                .last_offset = le64_load(p + 32),
+                .last_time_ms = (int64_t) le64_load(p + 40),
+        };
+        return 0;
+}
+
 /* Where a partition's points are: numbers @ret_first to @ret_first + @ret_n - 1. Return: 1; 0 it
  * has none; -EBADMSG; -EIO. */
 static int find_partition(struct index_file *f, uint64_t id, uint64_t *ret_first, uint32_t *ret_n) {

@@ -135,6 +135,20 @@ DEFINE_CLEANUP(struct index_file *, index_file_close)
 /* Whether the checksum of all of it has been verified: then nothing can be missing from it. */
 bool index_file_is_verified(const struct index_file *f);
 
+/* What the index says of one partition as a whole. */
+struct index_partition {
+        uint64_t id;
+        uint64_t first_offset;
+        uint64_t last_offset; /* of the last message */
+        int64_t last_time_ms;
+};
+
+/* Return: how many. */
+uint32_t index_file_n_partitions(const struct index_file *f);
+/* Partition number @i of them, in the order of ids. To be trusted where the index is verified.
+ * Return: 0; -EBADMSG rebuild it; -EIO. */
+int index_file_partition(struct index_file *f, uint32_t i, struct index_partition *ret);
+
 /**
  * index_file_points() - the points of a partition from a key on
  * @what, @key: as index_builder_points()

@@ -401,8 +401,9 @@ static int scan_newest(struct recovered *out,
                 return r;
 
         /* The walk that readers make finds good entries in damaged groups too: the index is to say
-         * the same. Where it cannot be made, what was found here is enough. */
-        if (out->report.n_damaged_regions > n_damaged_before) {
+         * the same. Where it cannot be made, what was found here is enough. And after a cut the
+         * index does not know what a partition's last offset is, which retention goes by. */
+        if (out->report.n_damaged_regions > n_damaged_before || out->report.cut_index != 0) {
                 _cleanup_(index_builder_freep) struct index_builder *whole = NULL;
 
                 r = index_build(segment, &whole);
