@@ -34,6 +34,8 @@ static const struct output_column shard_columns[] = {
         { NULL, "pending_bytes", OUTPUT_BYTES },
         { NULL, "producers", OUTPUT_NUMBER },
         { NULL, "positions", OUTPUT_NUMBER },
+        { NULL, "log_start_index", OUTPUT_NUMBER },
+        { NULL, "short_of_space", OUTPUT_YES_NO },
 };
 
 static const struct output_column node_columns[] = {
@@ -68,6 +70,8 @@ static const char *trouble(const struct drmq_shard_info *s) {
                 return "has no leader";
         if (s->n_damaged_regions > 0)
                 return "has damaged regions";
+        if (s->is_short_of_space)
+                return "takes no messages for want of disk space";
         if (!s->is_writable)
                 return "takes no messages";
         return NULL;
@@ -140,6 +144,8 @@ static struct output *shard_rows(const struct drmq_node_info *n) {
                 output_number(o, s->pending_bytes);
                 output_number(o, s->n_producers);
                 output_number(o, s->n_positions);
+                output_number(o, s->log_start_index);
+                output_number(o, s->is_short_of_space);
         }
         return o;
 }

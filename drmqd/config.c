@@ -47,6 +47,11 @@ const struct config_key config_keys[] = {
           "space of the file system that messages leave free", {} },
         { "log.checkpoint_size", CONFIG_SIZE, MEMBER(broker.checkpoint_bytes), MIB, TIB, "128M", true,
           "a checkpoint is written after so much of log", {} },
+        { "log.max_bytes", CONFIG_SIZE, MEMBER(broker.log_max_bytes), MIB, 1024 * TIB, "off", true,
+          "what is more than this goes, the oldest first", { { "off", 0 } } },
+        { "log.max_age", CONFIG_DURATION, MEMBER(broker.log_max_age_usec),
+          USEC_PER_SEC, 36500 * USEC_PER_DAY, "off", true,
+          "what is older than this goes", { { "off", 0 } } },
 
         { "limits.request_bytes", CONFIG_SIZE, MEMBER(broker.request_budget_bytes),
           17 * MIB, TIB, "48M", true,

@@ -142,6 +142,11 @@ struct drmq_delivery {
 };
 typedef void (*drmq_delivery_callback)(void *userdata, const struct drmq_delivery *d);
 
+/* A node refused for now (negative errno: -ENOSPC its disk is full, -EAGAIN it does not lead, …): what
+ * was sent is sent again until its time is up, so there is nothing to do. @text says why; borrowed
+ * until return. May come often. */
+typedef void (*drmq_refusal_callback)(void *userdata, int error, const char *text);
+
 struct drmq_header {
         const char *name;
         const void *value; /* NULL: no value */
@@ -176,6 +181,9 @@ int drmq_producer_set_atomic(drmq_producer *p, bool on);
 int drmq_producer_set_tags(drmq_producer *p, bool on);
 /* Called from within calls on this producer, or on what else belongs to its client; never from
  * elsewhere. It must not call any of them. */
+int drmq_producer_set_refusal_callback(drmq_producer *p,
+                                       drmq_refusal_callback callback,
+                                       void *userdata);
 int drmq_producer_set_delivery_callback(drmq_producer *p,
                                         drmq_delivery_callback callback,
                                         void *userdata);
@@ -440,7 +448,9 @@ struct drmq_shard_info {
         uint64_t n_segments, log_bytes, n_groups, n_syncs, n_damaged_regions, n_replayed,
                 last_sync_usec;
         uint64_t pending_bytes, n_producers, n_positions;
+        uint64_t log_start_index; /* the entries up to here may go, by decision; 0: none */
         bool is_writable;
+        bool is_short_of_space; /* messages are refused: no more than the reserve is free */
 };
 struct drmq_node_info {
         uint64_t node_id;

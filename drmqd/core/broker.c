@@ -172,6 +172,8 @@ void broker_stop(struct broker *b) {
         b->stage = BROKER_DRAINING;
         /* else: no limit */
         (void) io_timer_set(b->io, &b->stop_timer, usec_add(io_now(b->io), DRAIN_USEC));
+        for (size_t i = 0; i < N_SHARDS; i++)
+                shard_prepare_stop(b->shards[i]);
         fetch_stop(b);
         snapshots_stop(b);
         broker_settle(b);
@@ -287,6 +289,17 @@ int broker_accept(struct broker *b, struct io_stream *s) {
 
 /* Life */
 
+/* Metadata is never dropped: its log is short. */
+static struct retention_limits broker_retention(const struct broker_config *config,
+                                                uint64_t number) {
+        if (number == SHARD_METADATA)
+                return (struct retention_limits){ 0 };
+        return (struct retention_limits){
+                .max_bytes = config->log_max_bytes,
+                .max_age_usec = config->log_max_age_usec,
+        };
+}
+
 static int broker_open_shard(struct broker *b,
                              const struct broker_config *config,
                              uint64_t number,
@@ -315,6 +328,7 @@ static int broker_open_shard(struct broker *b,
                               .checkpoint_bytes = config->checkpoint_bytes,
                               .sync_usec = number == SHARD_METADATA ? 0 : config->sync_usec,
                               .reserve_bytes = config->reserve_bytes,
+                              .retention = broker_retention(config, number),
                               .tracer = b->tracer,
                       },
                       &shard_events,

@@ -44,6 +44,9 @@ struct broker_config {
         uint64_t checkpoint_bytes;
         usec_t sync_usec; /* of data shards: see struct shard_log_config */
         uint64_t reserve_bytes;
+        /* of data shards: what is more, or older, goes, the oldest segments first; 0: off */
+        uint64_t log_max_bytes;
+        usec_t log_max_age_usec;
         /* half-received and unanswered requests of all connections; as much again for long polls
          * that wait, and for answers that wait to be sent */
         uint64_t request_budget_bytes;

@@ -80,6 +80,7 @@ static int query_job_run(struct io_job *job) {
 static void query_on_read(struct query *q, int r) {
         Drmq__Proto__OffsetAnswer *a = q->answers + q->at;
         const struct log_read_slice *slices;
+        uint64_t first, next;
         size_t n = 0;
 
         if (r < 0)
@@ -89,8 +90,13 @@ static void query_on_read(struct query *q, int r) {
         else if (r > 0) {
                 slices = log_read_slices(q->read, &n);
                 assert(n > 0);
+                partition_bounds(q->broker, a->partition_id, &first, &next);
                 a->offset = slices[0].base_offset;
                 a->append_time_ms = slices[0].append_time_ms;
+                if (a->offset < first) { /* it is about to go: nobody can fetch it any more */
+                        a->offset = first;
+                        a->append_time_ms = 0;
+                }
         }
         q->read = log_read_free(q->read);
         q->at++;

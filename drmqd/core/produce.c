@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/format.h"
 #include "drmqd/core/core.h"
 #include "proto/table.h"
 
@@ -59,9 +60,49 @@ static void produce_answer(struct produce *p) {
         mem_free(p);
 }
 
+/* Nothing of it is in the log: the request is refused in words. */
+static void produce_refuse_for_space(struct produce *p) {
+        const struct shard *s = p->request->broker->shards[SHARD_DATA];
+        char free_text[FORMAT_MAX], reserve_text[FORMAT_MAX];
+        struct shard_log_stats stats;
+
+        shard_log_stats(s->log, &stats);
+        if (stats.reserve_bytes > 0 && !stats.is_short_of_space)
+                request_fail(
+                        p->request,
+                        DRMQ_ERROR_DISK_FULL,
+                        "No more messages are taken: %s is free in %s, and %s of it is kept in "
+                        "reserve",
+                        format_bytes(free_text, stats.free_bytes),
+                        datadir_path(p->request->broker->datadir),
+                        format_bytes(reserve_text, stats.reserve_bytes));
+        else
+                request_fail(p->request,
+                             DRMQ_ERROR_DISK_FULL,
+                             "No more messages are taken: the disk is full, %s is free in %s",
+                             format_bytes(free_text, stats.free_bytes),
+                             datadir_path(p->request->broker->datadir));
+        mem_free(p);
+}
+
+/* Whether every batch was to be appended, or is a repetition of one that was. */
+static bool produce_is_plain(const struct produce *p) {
+        for (unsigned i = 0; i < p->n_results; i++) {
+                uint32_t code = le32_get(p->results[i].error);
+
+                if (code != DRMQ_ERROR_NONE && code != DRMQ_ERROR_DUPLICATE)
+                        return false;
+        }
+        return true;
+}
+
 static void produce_on_done(struct waiter *w, int error) {
         struct produce *p = CONTAINER_OF(w, struct produce, waiter);
 
+        if (error == -ENOSPC && !p->is_silent && produce_is_plain(p)) {
+                produce_refuse_for_space(p);
+                return;
+        }
         if (error < 0)
                 for (unsigned i = 0; i < p->n_results; i++) {
                         uint32_t code = le32_get(p->results[i].error);

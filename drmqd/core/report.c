@@ -564,7 +564,11 @@ static const char *shard_trouble(const struct shard *s) {
         if (raft_leader(s->raft) == 0 || !shard_is_writable(s))
                 return "has no leader";
         shard_log_stats(s->log, &stats);
-        return stats.is_below_reserve ? "takes no messages: the disk is full" : NULL;
+        if (stats.is_short_of_space)
+                return "takes no messages: the disk is full";
+        return stats.is_below_reserve
+                       ? "takes no messages: no more than the reserve of disk space is free"
+                       : NULL;
 }
 
 bool broker_health(const struct broker *b, char *dest, size_t n_dest) {

@@ -20,6 +20,7 @@ struct checkpoint_job {
         uint64_t number;
         uint64_t base_index; /* the checkpoint that it goes on from; 0: none */
         uint64_t index;
+        uint64_t log_start_index; /* what it says of it; after a failure, what the last one does */
         char *dir;
         struct log_scan *scan;
         usec_t begun_usec;
@@ -268,7 +269,30 @@ static void shard_refuse_unappended(struct shard *s, int error) {
         shard_tell(s, from_ticket, to_ticket, error);
         if (had_mark) {
                 s->mark_in_flight = false;
+                retention_on_checkpoint_failed(s->retention);
                 s->events->on_checkpoint(s->userdata, s, error);
+        }
+}
+
+/* There is no room for messages, but there is for all else: only they will not be in the log. What
+ * was judged after them rests on them, so all go that wait. */
+static void shard_refuse_messages(struct shard *s, int error) {
+        struct list refused;
+        struct proposal *p;
+
+        list_init(&refused);
+        LIST_FOREACH(&s->unappended, i, struct proposal, link)
+                if (i->entry.kind == ENTRY_PRODUCE) {
+                        list_remove(&i->link);
+                        list_append(&refused, &i->link);
+                }
+
+        shard_forget_head(s);
+        while ((p = list_pop(&refused, struct proposal, link))) {
+                uint64_t ticket = p->ticket;
+
+                proposal_free(p);
+                shard_tell(s, ticket, ticket, error);
         }
 }
 
@@ -308,6 +332,7 @@ static int checkpoint_job_run(struct io_job *job) {
                 s->term = before.term;
                 s->time_ms = before.append_time_ms;
         }
+        j->log_start_index = s->log_start_index;
         if (s->index < j->base_index) {
                 j->base_index = s->index; /* the newest went bad: next time from this one on */
                 return -EBADMSG;
@@ -345,6 +370,7 @@ static int checkpoint_job_run(struct io_job *job) {
         if (r < 0)
                 return r;
 
+        j->log_start_index = s->log_start_index;
         return checkpoint_prune(j->io, j->dir);
 }
 
@@ -355,6 +381,7 @@ static void checkpoint_job_done(struct io_job *job, int r) {
         if (r >= 0) {
                 s->checkpoint_index = j->index;
                 histogram_add(&s->checkpoint_usec, usec_sub(io_now(s->io), j->begun_usec));
+                s->checkpoint_log_start_index = j->log_start_index;
                 trace(s->tracer,
                       LOG_DEBUG,
                       NULL,
@@ -365,6 +392,8 @@ static void checkpoint_job_done(struct io_job *job, int r) {
         } else {
                 s->checkpoint_index = MIN(s->checkpoint_index, j->base_index);
                 s->n_checkpoint_failures++;
+                s->checkpoint_log_start_index =
+                        MIN(s->checkpoint_log_start_index, j->log_start_index);
                 trace(s->tracer,
                       LOG_WARNING,
                       DRMQ_MESSAGE_CHECKPOINT_FAILED,
@@ -376,6 +405,10 @@ static void checkpoint_job_done(struct io_job *job, int r) {
         }
 
         s->checkpoint_job = checkpoint_job_free(j);
+        if (r >= 0)
+                retention_check(s->retention);
+        else
+                retention_on_checkpoint_failed(s->retention);
         s->events->on_checkpoint(s->userdata, s, r);
         s->events->on_event_done(s->userdata);
 }
@@ -429,8 +462,10 @@ static void shard_checkpoint_marked(struct shard *s) {
         s->mark_index = 0;
         s->mark_in_flight = false;
         r = s->checkpoint_job ? 0 : shard_begin_checkpoint(s, index);
-        if (r < 0)
+        if (r < 0) {
+                retention_on_checkpoint_failed(s->retention);
                 s->events->on_checkpoint(s->userdata, s, r);
+        }
 }
 
 int shard_checkpoint(struct shard *s) {
@@ -591,7 +626,9 @@ static void shard_append_waiting(struct shard *s) {
                 }
                 if (r == -EAGAIN)
                         return; /* on_drained() */
-                if (r < 0)
+                if (r == -ENOSPC && p->entry.kind == ENTRY_PRODUCE)
+                        shard_refuse_messages(s, r);
+                else if (r < 0)
                         shard_refuse_unappended(s, r);
         }
 }
@@ -698,6 +735,7 @@ static void shard_become_ready_if(struct shard *s) {
               s->number,
               raft_term(s->raft));
         s->events->on_ready(s->userdata, s);
+        retention_check(s->retention);
 }
 
 static void shard_act(struct shard *s) {
@@ -784,6 +822,8 @@ static void on_log_rolled(void *userdata, uint64_t last_index) {
 
         if (s->events->on_rolled)
                 s->events->on_rolled(s->userdata, s, last_index);
+        if (!s->has_failed)
+                retention_check(s->retention);
         s->events->on_event_done(s->userdata);
 }
 
@@ -821,10 +861,33 @@ static int shard_load_checkpoint(struct shard *s) {
         if (r < 0)
                 return r;
 
+        s->checkpoint_log_start_index = s->state->log_start_index;
         s->state->index = s->checkpoint_index = c.index;
         s->state->term = c.term;
         s->state->time_ms = c.append_time_ms;
         return 0;
+}
+
+/* Nothing is missing at the log's beginning but what was to go. What lies behind the checkpoint has
+ * been noticed by the log itself. */
+static void shard_check_start(struct shard *s) {
+        const uint64_t from_index = s->state->log_start_index + 1;
+        const uint64_t first_index = shard_log_first_index(s->log);
+
+        if (first_index <= from_index || from_index > s->checkpoint_index)
+                return;
+
+        trace(s->tracer,
+              LOG_ERR,
+              DRMQ_MESSAGE_CORRUPTION_FOUND,
+              FIELDS(FIELD_SHARD(s->number), FIELD_INDEX(from_index), FIELD_FILE(s->dir)),
+              "The log of shard %" PRIu64 " begins at entry %" PRIu64 ", and should at %" PRIu64
+              " at the latest: a file is missing",
+              s->number,
+              first_index,
+              from_index);
+        s->report.n_damaged_regions += first_index <= s->checkpoint_index + 1;
+        s->report.first_damaged_index = from_index;
 }
 
 static int shard_make_raft(struct shard *s, uint64_t node_id) {
@@ -887,6 +950,9 @@ int shard_new(struct io *io,
         if (r < 0)
                 return r;
         head_init(&s->head, s->state);
+        r = retention_new(s, &config->retention, &s->retention);
+        if (r < 0)
+                return r;
         s->dir = mem_strdup(config->dir);
         if (!s->dir)
                 return -ENOMEM;
@@ -917,6 +983,7 @@ int shard_new(struct io *io,
         r = shard_apply_stored(s, shard_log_commit_index(s->log));
         if (r < 0)
                 return r;
+        shard_check_start(s);
         r = shard_make_raft(s, config->node_id);
         if (r < 0)
                 return r;
@@ -936,6 +1003,16 @@ bool shard_is_synced(struct shard *s) {
         return shard_log_sync(s->log) != 0; /* or there is nothing to wait for: it has failed */
 }
 
+void shard_set_retention(struct shard *s, const struct retention_limits *limits) {
+        assert(s);
+        retention_set_limits(s->retention, limits);
+}
+
+void shard_prepare_stop(struct shard *s) {
+        assert(s);
+        s->is_stopping = true;
+}
+
 bool shard_is_quiet(const struct shard *s) {
         return list_is_empty(&s->in_flight) && list_is_empty(&s->unappended);
 }
@@ -952,6 +1029,7 @@ struct shard *shard_free(struct shard *s) {
                 io_cancel(s->io, &s->checkpoint_job->job);
                 checkpoint_job_free(s->checkpoint_job);
         }
+        s->retention = retention_free(s->retention);
         io_timer_cancel(s->io, &s->flush);
         io_timer_cancel(s->io, &s->election);
         while ((p = list_pop(&s->in_flight, struct proposal, link)))

@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/trace.h"
 #include "drmqd/core/head.h"
+#include "drmqd/core/retention.h"
 #include "io/io.h"
 #include "log/reader.h"
 #include "log/shard-log.h"
@@ -80,6 +81,7 @@ struct shard_config {
         uint64_t checkpoint_bytes; /* a mark is logged after so much log */
         usec_t sync_usec;          /* see struct shard_log_config */
         uint64_t reserve_bytes;
+        struct retention_limits retention;
         const struct tracer *tracer;
 };
 
@@ -121,6 +123,10 @@ struct shard {
         struct checkpoint_job *checkpoint_job;
         struct histogram checkpoint_usec; /* of those that were written */
         uint64_t n_checkpoint_failures;
+
+        uint64_t checkpoint_log_start_index; /* what the newest checkpoint says of it */
+        struct retention *retention;
+        bool is_stopping; /* decides nothing by itself any more */
 };
 
 /* Recovers the shard in config->dir. Blocks: start-up only. As shard_log_open(); -EBADMSG also for
@@ -133,6 +139,10 @@ int shard_new(struct io *io,
 /* Whoever still waits is told -ECANCELED. */
 struct shard *shard_free(struct shard *s);
 DEFINE_CLEANUP(struct shard *, shard_free)
+/* From now on. */
+void shard_set_retention(struct shard *s, const struct retention_limits *limits);
+/* From now on it only does what it is asked for: so there is an end to what is in flight. */
+void shard_prepare_stop(struct shard *s);
 /* Begins to campaign. on_ready() follows, unless the tail is damaged. */
 void shard_start(struct shard *s);
 

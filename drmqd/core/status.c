@@ -37,7 +37,9 @@ static void fill_shard(const struct shard *s, Drmq__Proto__ShardStatus *a) {
         a->n_syncs = stats.n_syncs;
         a->n_damaged_regions = s->report.n_damaged_regions;
         a->n_replayed = s->n_replayed;
-        a->is_writable = shard_is_writable(s) && !stats.is_below_reserve;
+        a->is_short_of_space = stats.is_below_reserve;
+        a->is_writable = shard_is_writable(s) && !a->is_short_of_space;
+        a->log_start_index = s->state->log_start_index;
         a->last_sync_usec = stats.last_sync_usec;
         a->pending_bytes = stats.pending_bytes;
         a->n_producers = s->state->producers.n_nodes;

@@ -496,7 +496,9 @@ take_shards(drmq_client *c, const Drmq__Proto__StatusResponse *m, struct drmq_no
                         .pending_bytes = s->pending_bytes,
                         .n_producers = s->n_producers,
                         .n_positions = s->n_positions,
+                        .log_start_index = s->log_start_index,
                         .is_writable = s->is_writable,
+                        .is_short_of_space = s->is_short_of_space,
                 };
                 if (!shards[i].role)
                         return client_no_memory(c);

@@ -23,6 +23,8 @@ struct drmq_producer {
         struct producer *producer; /* NULL until the first message */
         struct producer_config config;
         drmq_delivery_callback on_delivery;
+        drmq_refusal_callback on_refused;
+        void *refusal_userdata;
         void *delivery_userdata;
         drmq_ready_callback on_ready;
         void *ready_userdata;
@@ -270,7 +272,29 @@ bool producers_call(drmq_client *c) {
         return true;
 }
 
+_public_ int drmq_producer_set_refusal_callback(drmq_producer *p,
+                                                drmq_refusal_callback callback,
+                                                void *userdata) {
+        int r;
+
+        assert_return(p, -EINVAL);
+
+        r = producer_may_set(p, true, "the refusal callback");
+        if (r >= 0) {
+                p->on_refused = callback;
+                p->refusal_userdata = userdata;
+        }
+        return r;
+}
+
 /* ---- Sending ---- */
+
+static void on_refused(int error, const char *text, void *userdata) {
+        drmq_producer *p = userdata;
+
+        if (p->on_refused)
+                p->on_refused(p->refusal_userdata, error, text);
+}
 
 static void on_delivery(const struct producer_delivery *d, void *userdata) {
         drmq_producer *p = userdata;
@@ -299,6 +323,7 @@ static int producer_begin(drmq_producer *p) {
 
         p->config.timeout_usec = p->client->timeout_usec;
         p->config.on_delivery = on_delivery;
+        p->config.on_refused = on_refused;
         p->config.userdata = p;
         if (p->config.is_atomic && p->config.acks == PRODUCER_ACKS_NONE) {
                 client_say(p->client, "what nobody answers cannot be atomic: choose other acks");

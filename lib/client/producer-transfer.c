@@ -85,6 +85,8 @@ static void batch_on_answer(struct pending_batch *b,
                 lane->text = mem_strdup(text);
                 batch_return(b, code_leaves_doubt(code, is_whole));
                 lane_delay(lane);
+                if (p->config.on_refused)
+                        p->config.on_refused(lane->error, text, p->config.userdata);
                 if (code == DRMQ_ERROR_UNKNOWN_PARTITION)
                         (void) route_ask(lane->route,
                                          /* create= */ false); /* else after the next answer */

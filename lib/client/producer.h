@@ -95,6 +95,8 @@ struct producer_config {
         /* Called from the loop, and from producer_flush() where memory is short; never from
          * producer_free(). Must not call the producer. */
         void (*on_delivery)(const struct producer_delivery *d, void *userdata);
+        /* A node refused a batch for now: it is sent again within its time. As on_delivery. */
+        void (*on_refused)(int error, const char *text, void *userdata);
         void *userdata;
 };
 

@@ -1226,10 +1226,18 @@ fill_disk(struct broker_fixture *f, struct broker_client *c, uint64_t id, uint64
                 if (!r) {
                         ASSERT_EQ(*ret_waiting, 0);
                         *ret_waiting = correlation;
-                } else if (le32_get(broker_reply_result(r, 0)->error) == DRMQ_ERROR_NONE)
+                } else if (r->frame.type == FRAME_PRODUCE) {
+                        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error), DRMQ_ERROR_NONE);
                         n++;
-                else {
-                        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error), DRMQ_ERROR_DISK_FULL);
+                } else {
+                        _cleanup_(message_freep) Drmq__Proto__ErrorResponse *e = NULL;
+
+                        ASSERT_OK(message_unpack(&drmq__proto__error_response__descriptor,
+                                                 r->frame.header,
+                                                 (void **) &e));
+                        ASSERT_EQ(e->error->code, DRMQ_ERROR_DISK_FULL);
+                        ASSERT_TRUE(e->error->retriable);
+                        ASSERT_NOT_NULL(strstr(e->error->text, "free in " BROKER_FIXTURE_DIR));
                         return n;
                 }
         }
@@ -1291,7 +1299,8 @@ TEST(a_full_disk_does_not_keep_it_from_stopping) {
                 struct broker_reply *r = broker_client_take(&c, correlations[i]);
 
                 n_waiting += !r;
-                n += r && le32_get(broker_reply_result(r, 0)->error) == DRMQ_ERROR_NONE;
+                n += r && r->frame.type == FRAME_PRODUCE &&
+                     le32_get(broker_reply_result(r, 0)->error) == DRMQ_ERROR_NONE;
                 broker_reply_free(r);
         }
         ASSERT_GT(n_waiting, 0);
