@@ -179,7 +179,10 @@ static int step(struct receiver *rc) {
         }
         if (r < 0) {
                 progress_clear(&rc->progress);
-                return connect_error(rc->client, r, "Cannot receive");
+                (void) connect_error(rc->client, r, "Cannot receive");
+                if (r == -ERANGE && rc->config->group)
+                        log_error("To go on with what there is, name a place: --from beginning");
+                return r;
         }
 
         now = now_monotonic_usec();

@@ -15,6 +15,8 @@
 #include "cli/interrupt.h"
 
 #define OFFSETS_BYTES ((size_t) 64 << 10)
+/* That a disk is full is said again when it had not been for so long. */
+#define REFUSED_QUIET_USEC (10 * USEC_PER_SEC)
 
 static void print_offsets(struct sender *s, const struct drmq_delivery *d) {
         for (uint32_t i = 0; i < d->n_messages; i++) {
@@ -42,6 +44,20 @@ static void on_delivery(void *userdata, const struct drmq_delivery *d) {
         s->error_text = mem_asprintf("Topic %s: %s", d->topic, d->text ?: strerror(-d->error));
 }
 
+static void on_refused(void *userdata, int error, const char *text) {
+        struct sender *s = userdata;
+        const usec_t now = now_monotonic_usec();
+
+        if (error != -ENOSPC)
+                return;
+
+        if (s->refused_usec == 0 || usec_sub(now, s->refused_usec) >= REFUSED_QUIET_USEC) {
+                progress_clear(&s->progress);
+                log_warning("%s; trying again", text);
+        }
+        s->refused_usec = now;
+}
+
 static int configure(struct sender *s, const struct sender_config *config) {
         drmq_producer *p = s->producer;
         int r;
@@ -61,6 +77,8 @@ static int configure(struct sender *s, const struct sender_config *config) {
                 r = drmq_producer_set_atomic(p, config->is_atomic);
         if (r >= 0)
                 r = drmq_producer_set_delivery_callback(p, on_delivery, s);
+        if (r >= 0)
+                r = drmq_producer_set_refusal_callback(p, on_refused, s);
         return r;
 }
 

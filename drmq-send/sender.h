@@ -22,6 +22,7 @@ struct sender {
         usec_t paced_since_usec;
         uint64_t n_consumed; /* of the whole that the progress goes up to */
         bool is_cut;         /* not all of the input was taken, for want of sender_is_well() */
+        usec_t refused_usec; /* a node last had no space; 0: never */
         int error;           /* of the first delivery that failed; 0: none */
         char *error_text;
 };

@@ -73,6 +73,13 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
                 break;
 
         case DRMQ_ERROR_OFFSET_OUT_OF_RANGE:
+                if (s->fetch_offset == s->begin_offset && s->position == s->begin_offset &&
+                    p->first_offset > s->begin_offset) {
+                        /* The beginning was asked for, and went on before it was read. */
+                        s->begin_offset = s->position_before = s->committed = p->first_offset;
+                        source_start(s, p->first_offset);
+                        break;
+                }
                 source_on_out_of_range(s, s->fetch_offset, p->first_offset, p->high_watermark);
                 break;
 

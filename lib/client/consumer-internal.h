@@ -62,6 +62,9 @@ struct source {
         size_t slot;
         struct list chunks;
         size_t buffered_bytes;
+        /* it begins here because that was the first there is, and goes with it as long as nothing
+         * has been handed out; UINT64_MAX: it begins where it was told to */
+        uint64_t begin_offset;
         bool is_resolved;
         bool has_end;
         bool has_ended;

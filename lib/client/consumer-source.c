@@ -8,6 +8,7 @@
 #include "client/consumer-internal.h"
 
 #include <inttypes.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -123,21 +124,30 @@ void source_start(struct source *s, uint64_t offset) {
         source_place(s);
 }
 
+/* What is asked for is not there: below it retention took it, above it it is still to come. */
+static void source_fail_range(struct source *s, uint64_t offset, uint64_t first, uint64_t next) {
+        source_fail(s,
+                    -ERANGE,
+                    UINT64_MAX,
+                    "%s/%" PRIu32 ": %s %" PRIu64 " is %s, the first is %" PRIu64
+                    " and the next to come %" PRIu64,
+                    s->subscription->topic,
+                    s->number,
+                    s->subscription->from == CONSUMER_FROM_POSITION && !s->subscription->was_read
+                            ? "the group's position"
+                            : "offset",
+                    offset,
+                    offset < first ? "gone" : "not there yet",
+                    first,
+                    next);
+}
+
 void source_on_out_of_range(struct source *s, uint64_t offset, uint64_t begin, uint64_t end) {
         enum consumer_out_of_range what = s->subscription->consumer->config.out_of_range;
         uint64_t target = what == CONSUMER_OUT_OF_RANGE_BEGINNING ? begin : end;
 
         if (what == CONSUMER_OUT_OF_RANGE_ERROR) {
-                source_fail(s,
-                            -ERANGE,
-                            UINT64_MAX,
-                            "%s/%" PRIu32 ": offset %" PRIu64
-                            " is outside of what is there (%" PRIu64 " to %" PRIu64 ")",
-                            s->subscription->topic,
-                            s->number,
-                            offset,
-                            begin,
-                            end);
+                source_fail_range(s, offset, begin, end);
                 return;
         }
         if (target < s->fetch_offset)
@@ -173,6 +183,7 @@ struct source *source_new(struct subscription *sub, uint32_t number, uint64_t id
         s->subscription = sub;
         s->number = number;
         s->id = id;
+        s->begin_offset = UINT64_MAX;
         list_init(&s->in_state);
         list_init(&s->in_ready);
         list_init(&s->in_taken);

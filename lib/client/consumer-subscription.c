@@ -313,6 +313,12 @@ static void subscription_on_positions(struct subscription *s,
         subscription_ask_offsets(s);
 }
 
+/* Whether "the first there is" is what was asked for. */
+static bool subscription_wants_begin(const struct subscription *s, size_t i) {
+        return s->was_read || s->from == CONSUMER_FROM_BEGINNING ||
+               (s->from == CONSUMER_FROM_POSITION && s->positions[i] == UINT64_MAX);
+}
+
 static uint64_t subscription_first_offset(
         const struct subscription *s, size_t i, uint64_t begin, uint64_t end, uint64_t at_time) {
         if (s->was_read) /* added later: nothing of it is missed */
@@ -374,6 +380,8 @@ static void subscription_on_offsets(struct subscription *s, const Drmq__Proto__O
                 source->has_end = s->consumer->config.stop_at_end;
                 source->end_offset = end;
                 source->position_before = source->committed = first;
+                if (subscription_wants_begin(s, i))
+                        source->begin_offset = first;
                 if (first < begin || first > end) {
                         source->position = source->fetch_offset = first;
                         source_on_out_of_range(source, first, begin, end);

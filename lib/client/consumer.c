@@ -253,6 +253,7 @@ int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uin
         list_remove(&s->in_taken);
         source_start(s, offset);
         s->position_before = offset;
+        s->begin_offset = UINT64_MAX;
         consumer_plan_commit(k);
         consumer_pump(k);
         return 0;
