@@ -442,7 +442,10 @@ void broker_reconfigure(struct broker *b, const struct broker_config *config) {
 
         broker_apply(b, config);
         for (size_t i = 0; i < N_SHARDS; i++) {
+                const struct retention_limits limits = broker_retention(config, i);
+
                 b->shards[i]->checkpoint_bytes = config->checkpoint_bytes;
+                shard_set_retention(b->shards[i], &limits);
                 shard_log_set_reserve(b->shards[i]->log, config->reserve_bytes);
         }
         shard_log_set_sync(b->shards[SHARD_DATA]->log, config->sync_usec);
