@@ -3,68 +3,64 @@
 #include "drmqd/config-names.h"
 
 #include <limits.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/nearest.h"
 
-/* Their names as they write them; '.', '-' and '_' are the same here. Ours: a key, or a sentence
- * where there is none. */
-static const struct {
-        const char *theirs;
-        const char *ours;
-} foreign_names[] = {
-        /* Kafka */
-        { "broker.id", "node.id" },
-        { "log.dir", "node.data_dir" },
-        { "log.dirs", "node.data_dir" },
-        { "listeners", "node.listen" },
-        { "advertised.listeners", "node.advertise" },
-        { "auto.create.topics.enable", "topics.auto_create" },
-        { "num.partitions", "topics.partitions" },
-        { "segment.bytes", "log.segment_size" },
-        { "log.segment.bytes", "log.segment_size" },
-        { "queued.max.request.bytes", "limits.request_bytes" },
-        { "fetch.max.bytes", "limits.fetch_bytes" },
-        { "max.connections", "limits.connections" },
-        { "connections.max.idle.ms", "limits.idle" },
-        /* Redpanda */
-        { "node_id", "node.id" },
-        { "data_directory", "node.data_dir" },
-        { "kafka_api", "node.listen" },
-        { "advertised_kafka_api", "node.advertise" },
-        { "auto_create_topics_enabled", "topics.auto_create" },
-        { "default_topic_partitions", "topics.partitions" },
-        { "log_segment_size", "log.segment_size" },
-        { "kafka_connections_max", "limits.connections" },
-        { "kafka_memory_share_for_fetch", "limits.fetch_bytes" },
-        /* RabbitMQ */
-        { "nodename", "node.name" },
-        { "listeners.tcp.default", "node.listen" },
-        { "log.console.level", "node.log_level" },
-        { "log.file.level", "node.log_level" },
-        { "vm_memory_high_watermark", "limits.request_bytes" },
-        { "connection_max", "limits.connections" },
-        { "handshake_timeout", "limits.idle" },
-        { "heartbeat", "limits.idle" },
-        /* NATS */
-        { "server_name", "node.name" },
-        { "store_dir", "node.data_dir" },
-        { "client_advertise", "node.advertise" },
-        { "port", "node.listen" },
-        { "host", "node.listen" },
-        { "max_connections", "limits.connections" },
-        { "max_pending", "limits.fetch_bytes" },
-        { "auth_timeout", "limits.idle" },
-        { "write_deadline", "limits.idle" },
+/* So much of a key is a guess. */
+#define PREFIX_MIN 4u
+
+const struct config_foreign_name config_foreign_names[] = {
+        { "Kafka", "broker.id", "node.id" },
+        { "Kafka", "log.dir", "node.data_dir" },
+        { "Kafka", "log.dirs", "node.data_dir" },
+        { "Kafka", "listeners", "node.listen" },
+        { "Kafka", "advertised.listeners", "node.advertise" },
+        { "Kafka", "auto.create.topics.enable", "topics.auto_create" },
+        { "Kafka", "num.partitions", "topics.partitions" },
+        { "Kafka", "segment.bytes", "log.segment_size" },
+        { "Kafka", "log.segment.bytes", "log.segment_size" },
+        { "Kafka", "queued.max.request.bytes", "limits.request_bytes" },
+        { "Kafka", "fetch.max.bytes", "limits.fetch_bytes" },
+        { "Kafka", "max.connections", "limits.connections" },
+        { "Kafka", "connections.max.idle.ms", "limits.idle" },
+        { "Redpanda", "node_id", "node.id" },
+        { "Redpanda", "data_directory", "node.data_dir" },
+        { "Redpanda", "kafka_api", "node.listen" },
+        { "Redpanda", "advertised_kafka_api", "node.advertise" },
+        { "Redpanda", "auto_create_topics_enabled", "topics.auto_create" },
+        { "Redpanda", "default_topic_partitions", "topics.partitions" },
+        { "Redpanda", "log_segment_size", "log.segment_size" },
+        { "Redpanda", "kafka_connections_max", "limits.connections" },
+        { "Redpanda", "kafka_memory_share_for_fetch", "limits.fetch_bytes" },
+        { "RabbitMQ", "nodename", "node.name" },
+        { "RabbitMQ", "listeners.tcp.default", "node.listen" },
+        { "RabbitMQ", "log.console.level", "node.log_level" },
+        { "RabbitMQ", "log.file.level", "node.log_level" },
+        { "RabbitMQ", "vm_memory_high_watermark", "limits.request_bytes" },
+        { "RabbitMQ", "connection_max", "limits.connections" },
+        { "RabbitMQ", "handshake_timeout", "limits.idle" },
+        { "RabbitMQ", "heartbeat", "limits.idle" },
+        { "NATS", "server_name", "node.name" },
+        { "NATS", "store_dir", "node.data_dir" },
+        { "NATS", "client_advertise", "node.advertise" },
+        { "NATS", "port", "node.listen" },
+        { "NATS", "host", "node.listen" },
+        { "NATS", "max_connections", "limits.connections" },
+        { "NATS", "max_pending", "limits.fetch_bytes" },
+        { "NATS", "auth_timeout", "limits.idle" },
+        { "NATS", "write_deadline", "limits.idle" },
 };
+const size_t config_n_foreign_names = ELEMENTSOF(config_foreign_names);
 
 /* What is set in a whole file elsewhere. */
 static const char *const preset_names[] = { "preset", "profile", "mode", "tuning" };
 
 static const char *foreign_find(const char *name) {
-        for (size_t i = 0; i < ELEMENTSOF(foreign_names); i++)
-                if (nearest_distance(name, foreign_names[i].theirs) == 0)
-                        return foreign_names[i].ours;
+        for (size_t i = 0; i < config_n_foreign_names; i++)
+                if (nearest_distance(name, config_foreign_names[i].theirs) == 0)
+                        return config_foreign_names[i].ours;
         return NULL;
 }
 
@@ -83,6 +79,8 @@ static const struct config_key *nearest_key(const char *name, const char *key) {
                 unsigned d = nearest_distance(name, k->name);
                 unsigned d_short = nearest_distance(key, short_name(k));
 
+                if (strlen(key) >= PREFIX_MIN && strncasecmp(short_name(k), key, strlen(key)) == 0)
+                        d_short = 0; /* it has only begun */
                 if (d > nearest_distance_max(key))
                         d = UINT_MAX;
                 if (d_short > nearest_distance_max(key) / 2) /* it is in another section besides */

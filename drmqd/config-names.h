@@ -5,6 +5,15 @@
 
 #include "drmqd/config.h"
 
+/* What another broker calls a key; '.', '-' and '_' are the same in it. The page has all of them. */
+struct config_foreign_name {
+        const char *whose;
+        const char *theirs;
+        const char *ours;
+};
+extern const struct config_foreign_name config_foreign_names[];
+extern const size_t config_n_foreign_names;
+
 /**
  * config_suggest() - which key somebody meant
  * @section: NULL: none

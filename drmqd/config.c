@@ -169,7 +169,7 @@ char *config_key_describe(const struct config_key *k) {
                 return mem_strdup(words);
         case CONFIG_NAME:
                 return mem_asprintf("a name of up to %" PRIu64
-                                    " letters, digits, \"_\", \"-\" and \".\"",
+                                    " letters, digits, dots, dashes and underscores",
                                     k->max);
         case CONFIG_PATH:
                 return mem_strdup("a folder");
