@@ -155,7 +155,7 @@ char *config_key_describe(const struct config_key *k) {
                 n += (size_t) snprintf(words + n,
                                        sizeof(words) - n,
                                        "%s%s",
-                                       k->type != CONFIG_CHOICE ? ", or "
+                                       k->type != CONFIG_CHOICE ? is_last ? ", or " : ", "
                                        : i == 0                 ? ""
                                        : is_last                ? " or "
                                                                 : ", ",
