@@ -600,6 +600,21 @@ int config_check(const struct config *c, struct config_notes *notes) {
                         NULL,
                         "log.checkpoint_size is less than log.segment_size: it writes "
                         "checkpoints more often than anything can be dropped for them");
+        if (r >= 0 && c->broker.log_max_bytes > 0 &&
+            c->broker.log_max_bytes < 4 * c->broker.segment_bytes)
+                r = config_notes_add(
+                        notes,
+                        LOG_WARNING,
+                        NULL,
+                        "log.max_bytes is less than four times log.segment_size: whole "
+                        "files go, and the one that is being written stays");
+        if (r >= 0 && c->broker.log_max_bytes > 0 &&
+            c->broker.log_max_bytes < c->broker.checkpoint_bytes)
+                r = config_notes_add(notes,
+                                     LOG_WARNING,
+                                     NULL,
+                                     "log.max_bytes is less than log.checkpoint_size: nothing goes "
+                                     "that no checkpoint has");
         return r;
 }
 

@@ -283,6 +283,7 @@ TEST(slips_and_foreign_names_are_understood) {
         expect_suggestion(NULL, "log.segment.bytes", "here it is \"segment_size\" in [log]");
         expect_suggestion("log", "segment.bytes", "here it is \"segment_size\" in [log]");
         expect_suggestion("log", "Segment_Bytes", "here it is \"segment_size\" in [log]");
+        expect_suggestion("log", "flush.ms", "here it is \"sync\" in [log]");
         expect_suggestion("topics", "num.partitions", "here it is \"partitions\" in [topics]");
         expect_suggestion("log", "preset", "samples: throughput.conf and latency.conf");
         expect_suggestion("log", "tiered_storage_zebra", NULL);
@@ -295,7 +296,7 @@ TEST(what_does_not_go_together_is_told) {
         read_text(&r,
                   "[limits]\nrequest_bytes=17M\nfetch_bytes=1M\n"
                   "[node]\nlisten=a:1 unix:/x unix:/x a:1 b:0 b:0\nadvertise=c:0\n"
-                  "[log]\nsegment_size=64M\ncheckpoint_size=1M\n");
+                  "[log]\nsegment_size=64M\ncheckpoint_size=60M\nmax_bytes=59M\n");
         ASSERT_EQ(r.notes.n, 0);
         ASSERT_OK(config_check(&r.config, &r.notes));
         expect_note(&r.notes, LOG_WARNING, "limits.request_bytes", "16M");
@@ -304,6 +305,8 @@ TEST(what_does_not_go_together_is_told) {
         expect_note(&r.notes, LOG_ERR, "node.listen has a twice", "");
         expect_note(&r.notes, LOG_ERR, "node.advertise is c:0", "port 0");
         expect_note(&r.notes, LOG_WARNING, "log.checkpoint_size", "log.segment_size");
+        expect_note(&r.notes, LOG_WARNING, "log.max_bytes", "log.segment_size");
+        expect_note(&r.notes, LOG_WARNING, "log.max_bytes", "log.checkpoint_size");
         ASSERT_EQ(r.notes.n_errors, 3);
 }
 
@@ -698,7 +701,7 @@ TEST(the_page_names_what_others_call_it) {
         for (size_t i = 0; i < config_n_foreign_names; i++) {
                 const struct config_foreign_name *f = config_foreign_names + i;
                 _cleanup_(mem_freep) char *page = NULL, *item = NULL;
-                const char *entry, *end, *line, *name;
+                const char *entry, *end, *line, *name, *whose;
 
                 (void) key(f->ours);
                 ASSERT_OK(fs_read_file(PAGE, 1 << 20, &page, NULL));
@@ -709,8 +712,11 @@ TEST(the_page_names_what_others_call_it) {
                 line = strstr(entry, "\nElsewhere: ");
                 if (!line || (end && line > end))
                         test_fail(__FILE__, __LINE__, "%s names nothing elsewhere", f->ours);
+                end = strstr(line, ").\n");
+                ASSERT_NOT_NULL(end);
                 name = strstr(line, f->theirs);
-                if (!name || name > strchr(line + 1, '\n') || !strstr(name, f->whose))
+                whose = name ? strchr(name, '(') : NULL;
+                if (!whose || whose > end || strncmp(whose + 1, f->whose, strlen(f->whose)) != 0)
                         test_fail(__FILE__,
                                   __LINE__,
                                   "%s does not name %s (%s)",
