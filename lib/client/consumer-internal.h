@@ -19,6 +19,7 @@
  *  I6  A source is in `ready` if and only if it has chunks and is not paused.
  */
 
+#include "base/map.h"
 #include "base/parse.h"
 #include "client/consumer.h"
 
@@ -45,6 +46,7 @@ struct fetch {
 
 struct source {
         struct list link;     /* consumer->sources */
+        struct list of_topic; /* subscription->sources */
         struct list in_state; /* idle or delayed (I1) */
         struct list in_ready; /* it has chunks */
         struct list in_taken; /* the last take handed something of it out */
@@ -85,6 +87,8 @@ enum subscription_state {
 
 struct subscription {
         struct list link;
+        struct map_node by_topic; /* consumer->topics, as long as it is in the list */
+        struct list sources;
         struct consumer *consumer;
         char *topic;
         uint32_t *wanted; /* NULL: all */
@@ -110,6 +114,7 @@ struct consumer {
         char *group;
         struct session_watch watch;
         struct list subscriptions;
+        struct map topics;
         struct list sources;
         struct list idle, delayed, ready, taken;
         struct list spent;
@@ -117,7 +122,6 @@ struct consumer {
         struct list fetches;
         unsigned n_fetches;
         usec_t round_usec; /* when the fetches under way come back, if nothing comes */
-        size_t n_subscriptions;
         struct io_timer delay_timer;
         size_t buffered_bytes;
         struct consumer_message *messages;
@@ -176,6 +180,8 @@ void chunk_spend(struct chunk *c);
 void chunk_free(struct chunk *c);
 
 /* consumer-subscription.c: from topics to partitions and offsets. */
+
+int subscription_compare_topic(const void *key, const struct map_node *n);
 
 /* Begins to resolve it. Return: 0; -ENOMEM. */
 int subscription_new(struct consumer *k,

@@ -171,6 +171,7 @@ void source_free(struct source *s) {
         list_remove(&s->in_ready);
         list_remove(&s->in_taken);
         list_remove(&s->link);
+        list_remove(&s->of_topic);
         mem_free(s->text);
         mem_free(s);
 }
@@ -189,12 +190,17 @@ struct source *source_new(struct subscription *sub, uint32_t number, uint64_t id
         list_init(&s->in_taken);
         list_init(&s->chunks);
         list_append(&sub->consumer->sources, &s->link);
+        list_append(&sub->sources, &s->of_topic);
         return s;
 }
 
 struct source *source_find(const struct consumer *k, const char *topic, uint32_t number) {
-        LIST_FOREACH(&k->sources, s, struct source, link)
-                if (s->number == number && streq(s->subscription->topic, topic))
+        const struct subscription *sub = subscription_find(k, topic);
+
+        if (!sub)
+                return NULL;
+        LIST_FOREACH(&sub->sources, s, struct source, of_topic)
+                if (s->number == number)
                         return s;
         return NULL;
 }

@@ -24,9 +24,8 @@ static void subscription_forget_call(struct subscription *s) {
 }
 
 static void subscription_drop_sources(struct subscription *s) {
-        LIST_FOREACH(&s->consumer->sources, source, struct source, link)
-                if (source->subscription == s)
-                        source_free(source);
+        LIST_FOREACH(&s->sources, source, struct source, of_topic)
+                source_free(source);
 }
 
 void subscription_free(struct subscription *s) {
@@ -37,7 +36,7 @@ void subscription_free(struct subscription *s) {
         subscription_drop_sources(s);
         subscription_forget_call(s);
         if (!list_is_empty(&s->link))
-                k->n_subscriptions--;
+                map_remove(&k->topics, &s->by_topic);
         list_remove(&s->link);
         mem_free(s->topic);
         mem_free(s->wanted);
@@ -58,9 +57,8 @@ static void subscription_fail(struct subscription *s, int error, const char *tex
         }
         if (s->was_read) {
                 /* Each of its partitions says so, once it has handed out what it holds. */
-                LIST_FOREACH(&k->sources, source, struct source, link)
-                        if (source->subscription == s)
-                                source_fail(source, error, UINT64_MAX, "%s", s->text);
+                LIST_FOREACH(&s->sources, source, struct source, of_topic)
+                        source_fail(source, error, UINT64_MAX, "%s", s->text);
                 s->state = SUBSCRIPTION_READING;
                 return;
         }
@@ -82,7 +80,7 @@ static void subscription_wait(struct subscription *s, usec_t usec) {
 
 /* The more topics there are the more seldom each is looked at. */
 static usec_t subscription_pause(const struct subscription *s, usec_t usec) {
-        return MIN(usec * (1 + s->consumer->n_subscriptions / CONSUMER_TOPICS_AT_ONCE),
+        return MIN(usec * (1 + s->consumer->topics.n_nodes / CONSUMER_TOPICS_AT_ONCE),
                    CONSUMER_METADATA_MAX_USEC);
 }
 
@@ -214,8 +212,8 @@ static int subscription_compare(struct subscription *s, const Drmq__Proto__Topic
                 subscription_fail(s, -ENOMEM, "out of memory");
                 return -ENOMEM;
         }
-        LIST_FOREACH(&s->consumer->sources, source, struct source, link)
-                if (source->subscription == s && source->number < topic->n_partition)
+        LIST_FOREACH(&s->sources, source, struct source, of_topic)
+                if (source->number < topic->n_partition)
                         by_number[source->number] = source;
 
         for (size_t i = 0; i < topic->n_partition; i++) {
@@ -434,11 +432,14 @@ static void on_subscription_timer(struct io_timer *t, void *userdata) {
         subscription_ask_metadata(userdata);
 }
 
+int subscription_compare_topic(const void *key, const struct map_node *n) {
+        return strcmp(key, CONTAINER_OF(n, struct subscription, by_topic)->topic);
+}
+
 struct subscription *subscription_find(const struct consumer *k, const char *topic) {
-        LIST_FOREACH(&k->subscriptions, s, struct subscription, link)
-                if (streq(s->topic, topic))
-                        return s;
-        return NULL;
+        struct map_node *n = map_find(&k->topics, topic);
+
+        return n ? CONTAINER_OF(n, struct subscription, by_topic) : NULL;
 }
 
 int subscription_new(struct consumer *k,
@@ -455,6 +456,7 @@ int subscription_new(struct consumer *k,
                 return -ENOMEM;
         s->consumer = k;
         list_init(&s->link);
+        list_init(&s->sources);
         call_init(&s->call, on_subscription_call, s);
         s->timer = (struct io_timer){ .on_timer = on_subscription_timer, .userdata = s };
         s->from = from;
@@ -468,7 +470,8 @@ int subscription_new(struct consumer *k,
         }
 
         list_append(&k->subscriptions, &s->link);
-        k->n_subscriptions++;
+        r = map_insert(&k->topics, s->topic, &s->by_topic, /* ret_existing= */ NULL);
+        assert(r >= 0); /* the caller has looked */
         subscription_ask_metadata(s);
         if (s->state == SUBSCRIPTION_FAILED) {
                 r = s->error;

@@ -82,6 +82,7 @@ int consumer_new(struct session *s, const struct consumer_config *config, struct
         k->config = *config;
         k->config.group = k->group;
         list_init(&k->subscriptions);
+        map_init(&k->topics, subscription_compare_topic);
         list_init(&k->sources);
         list_init(&k->idle);
         list_init(&k->delayed);
@@ -195,6 +196,8 @@ int consumer_unsubscribe(struct consumer *k, const char *topic) {
         name = new0(struct subscription, 1);
         if (!name)
                 return -ENOMEM;
+        map_remove(&k->topics, &s->by_topic);
+        list_remove(&s->link);
         name->topic = TAKE_PTR(s->topic);
         list_append(&k->retired, &name->link);
         subscription_free(s);
@@ -215,11 +218,13 @@ int consumer_next_partition(const struct consumer *k,
                             uint32_t from,
                             uint32_t *ret_number,
                             uint64_t *ret_id) {
+        const struct subscription *sub = subscription_find(k, topic);
         const struct source *found = NULL;
 
-        LIST_FOREACH(&k->sources, s, struct source, link)
-                if (s->is_resolved && s->number >= from && (!found || s->number < found->number) &&
-                    streq(s->subscription->topic, topic))
+        if (!sub)
+                return -ENOENT;
+        LIST_FOREACH(&sub->sources, s, struct source, of_topic)
+                if (s->is_resolved && s->number >= from && (!found || s->number < found->number))
                         found = s;
         if (!found)
                 return -ENOENT;
