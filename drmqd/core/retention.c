@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/alloc.h"
+#include "base/messages.h"
 #include "drmqd/core/shard.h"
 #include "log/ends.h"
 
@@ -179,7 +180,7 @@ static void on_logged(struct waiter *w, int error) {
                 if (r->at == n_ends && s->state->log_start_index >= r->to_index) {
                         trace(s->tracer,
                               LOG_INFO,
-                              /* message_id= */ NULL,
+                              DRMQ_MESSAGE_LOG_DROPPED,
                               FIELDS(FIELD_SHARD(s->number), FIELD_INDEX(r->to_index)),
                               "Shard %" PRIu64 " drops its entries up to %" PRIu64
                               ", with messages of %zu partitions",

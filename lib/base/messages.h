@@ -28,7 +28,8 @@
 /* The log on disk: an unfinished write that was cut at a start; bytes that are bad; a sync, write
  * or read that failed and stops the process; a copy of the hard state that was renewed from the
  * other one; a checkpoint that failed; a folder that was never finished and is removed; a
- * truncation that an earlier run began. */
+ * truncation that an earlier run began; a disk that is full, or nearly, and one that has space
+ * again; old segments that go by retention. */
 #define DRMQ_MESSAGE_RECOVERY_CUT "0994213e191e46ec888730faf9d6aeac"
 #define DRMQ_MESSAGE_CORRUPTION_FOUND "6952affd5e394a9ea69e05f4b356e2d1"
 #define DRMQ_MESSAGE_FATAL_DISK "bdd5bede70344896a77d7203228c0ac4"
@@ -37,6 +38,8 @@
 #define DRMQ_MESSAGE_LOG_UNFINISHED_CREATION "d58b840086274940b35313ff6656fe77"
 #define DRMQ_MESSAGE_INTENT_CARRIED_OUT "78bac09b71f8416591f43214e468f402"
 #define DRMQ_MESSAGE_DISK_FULL "bc0dc16cb437470c81eb59c5287830b9"
+#define DRMQ_MESSAGE_DISK_SPACE "194bb73f29e54b20a856a279d597205a"
+#define DRMQ_MESSAGE_LOG_DROPPED "89a33caf82b2439e85d6f6decf204d45"
 
 /* What people administer. */
 #define DRMQ_MESSAGE_TOPIC_CREATED "dbe7cda11b084b59ba30b5ce959db3f6"

@@ -118,9 +118,9 @@ static void note_space(struct shard_log *l) {
         l->is_short_of_space = l->is_below_reserve = false;
         l->wanted_bytes = 0;
         trace(l->config.tracer,
-              LOG_INFO,
-              /* message_id= */ NULL,
-              FIELDS(FIELD_SHARD(l->config.shard)),
+              LOG_NOTICE,
+              DRMQ_MESSAGE_DISK_SPACE,
+              FIELDS(FIELD_SHARD(l->config.shard), FIELD_FILE(l->config.dir)),
               "There is space again for shard %" PRIu64 " to grow",
               l->config.shard);
         l->events->on_drained(l->userdata);

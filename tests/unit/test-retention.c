@@ -495,6 +495,27 @@ TEST(partitions_without_number_are_told_entry_by_entry) {
         done(&f);
 }
 
+TEST(a_fetch_in_flight_reads_what_is_being_dropped) {
+        _cleanup_(log_read_freep) struct log_read *r = NULL;
+        const struct log_read_slice *slices;
+        struct fixture f;
+        size_t n;
+
+        init(&f, 1);
+        start(&f);
+        produce(&f, 40);
+        ASSERT_OK(shard_log_read(f.shard->log, 0, 0, next_offset(&f, 0), 1, NULL, &r));
+        limit(&f, 2 * SEGMENT_BYTES_MIN, 0);
+        run(&f);
+        ASSERT_GT(first_offset(&f, 0), 0);
+        ASSERT_GT(shard_log_first_index(f.shard->log), 20);
+        ASSERT_EQ(log_read_run(r, /* may_block= */ true), 1);
+        slices = log_read_slices(r, &n);
+        ASSERT_EQ(slices[0].base_offset, 0);
+        r = log_read_free(r);
+        done(&f);
+}
+
 /* ---- Crashes ---- */
 
 /* A shard of some segments, stopped; @f has what is acknowledged. */
