@@ -27,6 +27,7 @@
 #define SYSTEM_SOCKETS "/run/drmq"
 /* What one dispatch handles at most. */
 #define DISPATCH_STEPS_MAX 32u
+#define DISPATCH_CALLS_MAX 32u
 
 _public_ const char *drmq_version(void) {
         return DRMQ_VERSION;
@@ -385,8 +386,11 @@ _public_ int drmq_client_dispatch(drmq_client *c) {
                 r = client_step(c, 0);
                 did = did || r > 0;
         }
-        while (r >= 0 && (producers_call(c) || consumers_call(c)))
+        for (unsigned i = 0; i < DISPATCH_CALLS_MAX && r >= 0; i++) {
+                if (!producers_call(c) && !consumers_call(c))
+                        break;
                 did = 1;
+        }
         client_unref(c);
         return r < 0 ? r : did;
 }

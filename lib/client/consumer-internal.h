@@ -139,9 +139,10 @@ struct consumer {
         bool is_commit_told;          /* by consumer_take(), where it fails */
         int commit_error;             /* to be told */
         char commit_text[CALL_TEXT_MAX];
-        size_t n_errors; /* sources that have one to tell */
-        int error;       /* of a subscription that was waited for: to be told */
-        int last_error;  /* told; told again where nothing is left to be read */
+        size_t n_errors;  /* sources that have one to tell */
+        size_t n_failed;  /* subscriptions whose failure is to be told by consumer_take() */
+        bool is_end_told; /* the last take had nothing but the end to say */
+        int last_error;   /* told; told again where nothing is left to be read */
         char text[CALL_TEXT_MAX];
 };
 

@@ -35,6 +35,8 @@ void subscription_free(struct subscription *s) {
         io_timer_cancel(k->io, &s->timer);
         subscription_drop_sources(s);
         subscription_forget_call(s);
+        if (s->state == SUBSCRIPTION_FAILED && s->is_told)
+                k->n_failed--;
         if (!list_is_empty(&s->link))
                 map_remove(&k->topics, &s->by_topic);
         list_remove(&s->link);
@@ -66,10 +68,7 @@ static void subscription_fail(struct subscription *s, int error, const char *tex
         subscription_drop_sources(s);
         s->state = SUBSCRIPTION_FAILED;
         s->error = error;
-        if (s->is_told) {
-                k->error = error;
-                consumer_say(k, "%s", s->text);
-        }
+        k->n_failed += s->is_told;
 }
 
 /* In a while. */

@@ -149,6 +149,8 @@ int consumer_subscribe(struct consumer *k,
                 return -EEXIST;
         }
 
+        k->last_error = 0;
+        k->is_end_told = false;
         return subscription_new(k, topic, partitions, n, from, value);
 }
 
@@ -196,6 +198,7 @@ int consumer_unsubscribe(struct consumer *k, const char *topic) {
         name = new0(struct subscription, 1);
         if (!name)
                 return -ENOMEM;
+        k->last_error = 0;
         map_remove(&k->topics, &s->by_topic);
         list_remove(&s->link);
         name->topic = TAKE_PTR(s->topic);
@@ -259,14 +262,35 @@ int consumer_seek(struct consumer *k, const char *topic, uint32_t partition, uin
         source_start(s, offset);
         s->position_before = offset;
         s->begin_offset = UINT64_MAX;
+        k->is_end_told = false;
         consumer_plan_commit(k);
         consumer_pump(k);
         return 0;
 }
 
+/* One that has something to tell, and has handed out what was before it. */
+static struct source *consumer_failed_source(const struct consumer *k) {
+        if (k->n_errors > 0)
+                LIST_FOREACH(&k->sources, s, struct source, link)
+                        if (s->error < 0 && list_is_empty(&s->chunks))
+                                return s;
+        return NULL;
+}
+
+static struct subscription *consumer_failed_subscription(const struct consumer *k) {
+        if (k->n_failed > 0)
+                LIST_FOREACH(&k->subscriptions, s, struct subscription, link)
+                        if (s->state == SUBSCRIPTION_FAILED && s->is_told)
+                                return s;
+        return NULL;
+}
+
 /* Return: 0 nothing is wrong; the error of a source that has handed out what was before it, of a
  * subscription, or of an automatic commit. */
 static int consumer_tell_error(struct consumer *k) {
+        struct subscription *sub;
+        struct source *s;
+
         if (k->commit_error < 0) {
                 int r = k->commit_error;
 
@@ -274,31 +298,29 @@ static int consumer_tell_error(struct consumer *k) {
                 consumer_say(k, "%s", k->commit_text);
                 return r;
         }
-        if (k->error < 0) {
-                k->last_error = k->error;
-                k->error = 0;
-                return k->last_error; /* its words are there already */
-        }
-
-        if (k->n_errors == 0)
-                return 0;
-        LIST_FOREACH(&k->sources, s, struct source, link) {
-                if (s->error == 0 || !list_is_empty(&s->chunks))
-                        continue;
-
-                k->last_error = s->error;
-                consumer_say(k, "%s", s->text ?: "out of memory");
-                source_clear_error(s);
-                if (s->resume_offset != UINT64_MAX)
-                        source_start(s, s->resume_offset);
+        sub = consumer_failed_subscription(k);
+        if (sub) {
+                k->last_error = sub->error;
+                consumer_say(k, "%s", sub->text);
+                subscription_free(sub);
                 return k->last_error;
         }
-        return 0;
+
+        s = consumer_failed_source(k);
+        if (!s)
+                return 0;
+
+        k->last_error = s->error;
+        consumer_say(k, "%s", s->text ?: "out of memory");
+        source_clear_error(s);
+        if (s->resume_offset != UINT64_MAX)
+                source_start(s, s->resume_offset);
+        return k->last_error;
 }
 
 /* Whether nothing can come any more: all that there was to read has failed, and been told. */
 static bool consumer_is_stuck(const struct consumer *k) {
-        if (k->last_error >= 0 || list_is_empty(&k->subscriptions))
+        if (k->last_error >= 0 || k->n_failed > 0)
                 return false;
 
         LIST_FOREACH(&k->sources, s, struct source, link)
@@ -314,6 +336,7 @@ int consumer_take(struct consumer *k, size_t n_max) {
         int r;
 
         consumer_release(k);
+        k->is_end_told = false;
         r = consumer_tell_error(k);
         if (r < 0) {
                 consumer_pump(k);
@@ -373,6 +396,7 @@ int consumer_take(struct consumer *k, size_t n_max) {
         r = consumer_tell_error(k);
         if (r < 0)
                 return r;
+        k->is_end_told = consumer_is_at_end(k);
         if (!k->config.stop_at_end && consumer_is_stuck(k))
                 return k->last_error; /* silence would be for ever */
         return 0;
@@ -388,12 +412,12 @@ bool consumer_has_released(const struct consumer *k) {
 }
 
 bool consumer_is_ready(const struct consumer *k) {
-        return !list_is_empty(&k->ready) || k->error < 0 || k->commit_error < 0 ||
-               k->n_errors > 0 || consumer_is_at_end(k);
+        return !list_is_empty(&k->ready) || k->n_failed > 0 || k->commit_error < 0 ||
+               consumer_failed_source(k) || (!k->is_end_told && consumer_is_at_end(k));
 }
 
 bool consumer_is_at_end(const struct consumer *k) {
-        if (k->error < 0)
+        if (k->n_failed > 0)
                 return false;
         if (!k->config.stop_at_end)
                 return consumer_is_stuck(k);
