@@ -8,7 +8,6 @@
 #include "client/consumer-internal.h"
 
 #include <inttypes.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
