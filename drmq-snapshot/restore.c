@@ -172,43 +172,72 @@ static int check_target(struct io *io, const char *dir) {
                      : 0;
 }
 
-static int lock_partial(struct restore *d) {
-        _cleanup_(mem_freep) char *path = mem_asprintf("%s/lock", d->partial);
+static int lock_partial(struct restore *d, const char *path) {
         int r;
 
-        if (!path)
-                return -ENOMEM;
         r = io_open(d->io, path, IO_OPEN_READ | IO_OPEN_WRITE | IO_OPEN_CREATE, &d->lock);
         if (r == -EEXIST)
                 r = io_open(d->io, path, IO_OPEN_READ | IO_OPEN_WRITE, &d->lock);
         return r < 0 ? r : io_lock(d->lock);
 }
 
-/* Makes the partial folder; one that a kill left is made anew. */
-static int make_partial(struct restore *d) {
-        _cleanup_(mem_freep) char *old_lock = mem_asprintf("%s/lock", d->partial);
+/* Whether it is what a restore before this one left: it has the lock, or nothing yet. */
+static bool is_left_over(struct restore *d, const char *lock) {
         struct stat st;
+        char **names;
+        size_t n;
+
+        if (lstat(d->partial, &st) < 0 || !S_ISDIR(st.st_mode))
+                return false;
+        if (lstat(lock, &st) >= 0)
+                return S_ISREG(st.st_mode);
+        if (io_list(d->io, d->partial, &names, &n) < 0)
+                return false;
+        io_names_free(names, n);
+        return n == 0;
+}
+
+/* All but the lock, which is held. */
+static int empty_partial(struct restore *d) {
+        char **names;
+        size_t n;
         int r;
 
-        if (!old_lock)
+        r = io_list(d->io, d->partial, &names, &n);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                _cleanup_(mem_freep) char *path = NULL;
+
+                if (streq(names[i], "lock"))
+                        continue;
+                path = mem_asprintf("%s/%s", d->partial, names[i]);
+                r = path ? fs_remove_tree(path) : -ENOMEM;
+        }
+        io_names_free(names, n);
+        return r;
+}
+
+/* Makes the partial folder; one that a kill left is taken over. */
+static int make_partial(struct restore *d) {
+        _cleanup_(mem_freep) char *lock = mem_asprintf("%s/lock", d->partial);
+        int r;
+
+        if (!lock)
                 return log_error_errno(-ENOMEM, "Cannot restore: %m");
         r = io_mkdir(d->io, d->partial);
         if (r == -EEXIST) {
-                if (lstat(d->partial, &st) < 0 || !S_ISDIR(st.st_mode) ||
-                    lstat(old_lock, &st) < 0 || !S_ISREG(st.st_mode))
-                        return log_error_errno(-EEXIST, "%s is in the way: remove it", d->partial);
-                r = lock_partial(d);
-                if (r == -EBUSY)
-                        return log_error_errno(r, "Another process is restoring to %s", d->partial);
-                d->lock = io_file_unref(d->lock);
-                if (r >= 0)
-                        r = fs_remove_tree(d->partial);
-                if (r >= 0)
-                        r = io_mkdir(d->io, d->partial);
+                if (!is_left_over(d, lock))
+                        return log_error_errno(r, "%s is in the way: remove it", d->partial);
+                r = 0;
         }
+        if (r >= 0)
+                r = lock_partial(d, lock);
+        if (r == -EBUSY)
+                return log_error_errno(r, "Another process is restoring to %s", d->partial);
         if (r >= 0) {
                 d->is_ours = true;
-                r = lock_partial(d);
+                r = empty_partial(d);
         }
         return r < 0 ? log_error_errno(r, "Cannot make %s: %m", d->partial) : 0;
 }

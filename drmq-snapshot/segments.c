@@ -147,7 +147,12 @@ static int take_entries(struct segments *s, const struct group_header *g, const 
                 s->n_entries++;
                 at += n_bytes;
         }
-        return s->last_index == g->last_index ? 0 : damaged(s, "a group ends too early");
+        if (s->last_index != g->last_index)
+                return damaged(s, "a group ends too early");
+        for (size_t i = n; i < group_padded_bytes(n); i++)
+                if (p[i] != 0)
+                        return damaged(s, "something stands behind a group's entries");
+        return 0;
 }
 
 /* Takes what is whole at the front of the @n bytes at @p. Return: how much; 0 more is needed. */

@@ -30,7 +30,7 @@ static void put_octal(uint8_t *p, size_t n_digits, uint64_t v) {
         p[n_digits] = 0;
 }
 
-/* Octal digits, perhaps with spaces before, that end in a NUL or a space. */
+/* Octal digits, perhaps with spaces before, and behind them, NULs and spaces. */
 static bool get_octal(const uint8_t *p, size_t n, uint64_t *ret) {
         uint64_t v = 0;
         size_t i = 0;
@@ -41,8 +41,9 @@ static bool get_octal(const uint8_t *p, size_t n, uint64_t *ret) {
                 return false;
         for (; i < n && p[i] >= '0' && p[i] <= '7'; i++)
                 v = v << 3 | (uint64_t) (p[i] - '0'); /* at most 12 digits */
-        if (i < n && p[i] != 0 && p[i] != ' ')
-                return false;
+        for (; i < n; i++)
+                if (p[i] != 0 && p[i] != ' ')
+                        return false;
 
         *ret = v;
         return true;
