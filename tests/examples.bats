@@ -93,3 +93,20 @@ setup() {
         [ "$(LD_LIBRARY_PATH=$lib ./example greetings)" = hello ]
         [ "$(drmq-recv greetings -e)" = hello ]
 }
+
+@test "drmq-snapshot(1): back up, check, bring back; hold; from host to host" {
+        seq 1000 | drmq-send backed-up
+        drmq-snapshot create --to backup.tar.zst --progress
+        drmq-snapshot inspect backup.tar.zst
+        drmq-snapshot verify backup.tar.zst
+        drmq-snapshot restore backup.tar.zst --data-dir ./data-9
+        tar --zstd -t -f backup.tar.zst | grep -qx manifest
+        [ -e data-9/node ]
+
+        drmq-snapshot create --name before-upgrade
+        drmq-snapshot list | grep -q ^before-upgrade
+        drmq-snapshot delete before-upgrade
+
+        drmq-snapshot create --to - | drmq-snapshot restore - --data-dir ./copy
+        [ -e copy/node ]
+}
