@@ -12,6 +12,7 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+EXAMPLEDIR ?= $(PREFIX)/share/doc/drmq/examples
 # systemd looks below /usr/lib and /usr/local/lib.
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
@@ -309,6 +310,8 @@ endif
 	install -d $(DESTDIR)$(SYSTEMDDIR)/system
 	sed 's|@BINDIR@|$(BINDIR)|' systemd/drmqd@.service > $(DESTDIR)$(SYSTEMDDIR)/system/drmqd@.service
 	install -m 644 systemd/drmqd@.socket $(DESTDIR)$(SYSTEMDDIR)/system/
+	install -d $(DESTDIR)$(EXAMPLEDIR)
+	install -m 644 systemd/node.conf systemd/throughput.conf systemd/latency.conf $(DESTDIR)$(EXAMPLEDIR)/
 	install -D -m 644 systemd/drmq.catalog $(DESTDIR)$(SYSTEMDDIR)/catalog/drmq.catalog
 	install -D -m 644 systemd/drmq-sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/drmq.conf
 	install -D -m 644 systemd/drmq-tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/drmq.conf

@@ -319,8 +319,9 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si,
                 log_event(LOG_NOTICE,
                           DRMQ_MESSAGE_RELOADED,
                           /* fields= */ NULL,
-                          "The configuration was read anew: %d keys have another value now",
-                          r);
+                          "The configuration was read anew: %d %s another value now",
+                          r,
+                          r == 1 ? "key has" : "keys have");
         else
                 log_event(LOG_ERR,
                           DRMQ_MESSAGE_RELOAD_FAILED,
