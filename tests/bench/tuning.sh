@@ -42,10 +42,6 @@ receive() {
         drmq-recv lines -e >/dev/null
 }
 
-start_again() {
-        start_node n "${options[@]}"
-}
-
 for ((round = 1; round <= rounds; round++)); do
         for variant in "${variants[@]}"; do
                 read -r name options <<<"$variant"
@@ -59,7 +55,9 @@ for ((round = 1; round <= rounds; round++)); do
                 recv[$name]+=" $(seconds receive)"
                 resident[$name]+=" $(($(memory "$node_pid" VmHWM) / 1024))"
                 kill_node KILL
-                start[$name]+=" $(seconds start_again)"
+                begin=$EPOCHREALTIME
+                start_node n "${options[@]}" # in this shell, which learns its pid
+                start[$name]+=" $(calc "$EPOCHREALTIME - $begin")"
                 kill_node KILL
         done
         note "round $round: load $(cut -d' ' -f1 /proc/loadavg)"
