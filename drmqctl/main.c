@@ -16,6 +16,11 @@ enum {
         ARG_YES,
         ARG_AT,
         ARG_TIMEOUT,
+        ARG_SHARD,
+        ARG_FROM,
+        ARG_GROUPS,
+        ARG_TO,
+        ARG_PROGRESS,
 };
 
 /* As many as a node gives a topic. */
@@ -25,8 +30,13 @@ static const struct option_spec options[] = {
         { ARG_JSON, "json", NULL, "answer in JSON, an object a line", false },
         { ARG_PARTITIONS, "partitions", "N", "topics create, alter: so many partitions", true },
         { ARG_IF_NOT_EXISTS, "if-not-exists", NULL, "topics create: what exists is fine", true },
-        { ARG_YES, "yes", NULL, "topics delete: do not ask", true },
+        { ARG_YES, "yes", NULL, "topics delete, log accept-loss: do not ask", true },
         { ARG_AT, "at", "WHEN", "offsets: beginning, end (default), or a time", true },
+        { ARG_SHARD, "shard", "N", "log dump: only this shard", true },
+        { ARG_FROM, "from", "INDEX", "log dump: from this entry on", true },
+        { ARG_GROUPS, "groups", NULL, "log dump: group writes, headers and footers", true },
+        { ARG_TO, "to", "DIR", "log salvage: the directory to make", true },
+        { ARG_PROGRESS, "progress", NULL, "log verify, salvage: show how far it is", true },
         { 'b', "brokers", "LIST", "where the brokers are: host:port,unix:/path,...", false },
         { ARG_TIMEOUT, "timeout", "TIME", "give up after TIME (default 30s)", false },
         OPTIONS_COMMON,
@@ -36,6 +46,10 @@ static const int create_options[] = { ARG_PARTITIONS, ARG_IF_NOT_EXISTS, 0 };
 static const int alter_options[] = { ARG_PARTITIONS, 0 };
 static const int delete_options[] = { ARG_YES, 0 };
 static const int offsets_options[] = { ARG_AT, 0 };
+static const int dump_options[] = { ARG_SHARD, ARG_FROM, ARG_GROUPS, 0 };
+static const int verify_options[] = { ARG_PROGRESS, 0 };
+static const int salvage_options[] = { ARG_TO, ARG_PROGRESS, 0 };
+static const int accept_loss_options[] = { ARG_YES, 0 };
 
 static const struct verb verbs[] = {
         { "status",
@@ -77,6 +91,28 @@ static const struct verb verbs[] = {
           offsets_options,
           "offsets of a topic's partitions",
           offsets_show },
+        { "log dump", "DIR", 1, 1, dump_options, "the entries of a node's directory", log_dump },
+        { "log verify",
+          "DIR",
+          1,
+          1,
+          verify_options,
+          "read and check every byte; exit status 0 good, 1 damage",
+          log_verify },
+        { "log salvage",
+          "DIR",
+          1,
+          1,
+          salvage_options,
+          "make a new directory of what is good",
+          log_salvage },
+        { "log accept-loss",
+          "DIR",
+          1,
+          1,
+          accept_loss_options,
+          "let a stopped node take messages again behind what is lost",
+          log_accept_loss },
         { "config show",
           "[KEY]...",
           0,
@@ -131,6 +167,20 @@ static int parse_option(struct options *o, int id, const char *value) {
         case ARG_YES:
                 arg_view.yes = true;
                 return 0;
+        case ARG_SHARD:
+                arg_view.has_shard = true;
+                return options_uint(o, value, 0, UINT64_MAX, &arg_view.shard);
+        case ARG_FROM:
+                return options_uint(o, value, 1, UINT64_MAX, &arg_view.from_index);
+        case ARG_GROUPS:
+                arg_view.groups = true;
+                return 0;
+        case ARG_TO:
+                arg_view.to = value;
+                return 0;
+        case ARG_PROGRESS:
+                arg_view.progress = true;
+                return 0;
         case ARG_AT:
                 arg_view.at = value;
                 return 0;
@@ -163,6 +213,9 @@ static int parse_argv(int argc, char **argv) {
 
 static int run(void) {
         int r;
+
+        if (strncmp(arg_verb->name, "log ", 4) == 0) /* files, no daemon */
+                return arg_verb->run(arg_args, arg_n_args, &arg_view);
 
         r = connect_new(arg_brokers, arg_timeout_usec, &client);
         if (r < 0)

@@ -12,6 +12,10 @@ struct view {
         uint32_t n_partitions; /* --partitions; 0: not given */
         bool if_not_exists, yes;
         const char *at; /* --at; NULL: not given */
+        const char *to; /* --to; NULL: not given */
+        uint64_t shard; /* --shard, where has_shard */
+        uint64_t from_index;
+        bool has_shard, groups, progress;
 };
 
 /* Prints @o, or says why not. Return: 0; negative errno, logged. */
@@ -32,3 +36,9 @@ int topics_delete(char **args, size_t n_args, void *userdata);
 int offsets_show(char **args, size_t n_args, void *userdata);
 
 int config_show(char **args, size_t n_args, void *userdata);
+
+/* These need no daemon: view.client is NULL. */
+int log_dump(char **args, size_t n_args, void *userdata);
+int log_verify(char **args, size_t n_args, void *userdata);
+int log_salvage(char **args, size_t n_args, void *userdata);
+int log_accept_loss(char **args, size_t n_args, void *userdata);

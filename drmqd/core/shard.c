@@ -511,6 +511,7 @@ struct replay {
 static int shard_replay_one(void *userdata, const struct entry *e) {
         const struct replay *replay = userdata;
         struct shard *s = replay->shard;
+        uint64_t first, last;
         int r;
 
         r = trace_progress(s->tracer,
@@ -520,6 +521,17 @@ static int shard_replay_one(void *userdata, const struct entry *e) {
                            replay->to_index - replay->from_index + 1);
         if (r < 0)
                 return r;
+
+        if (entry_is_loss(e, &first, &last))
+                trace(s->tracer,
+                      LOG_WARNING,
+                      DRMQ_MESSAGE_LOSS_ACCEPTED,
+                      FIELDS(FIELD_SHARD(s->number), FIELD_INDEX(first)),
+                      "The loss of entries %" PRIu64 " to %" PRIu64 " of shard %" PRIu64
+                      " was accepted",
+                      first,
+                      last,
+                      s->number);
 
         s->n_replayed++;
         s->has_gap = s->has_gap || e->index != s->state->index + 1;

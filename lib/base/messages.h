@@ -29,7 +29,7 @@
  * or read that failed and stops the process; a copy of the hard state that was renewed from the
  * other one; a checkpoint that failed; a folder that was never finished and is removed; a
  * truncation that an earlier run began; a disk that is full, or nearly, and one that has space
- * again; old segments that go by retention. */
+ * again; old segments that go by retention; a loss that a person has accepted. */
 #define DRMQ_MESSAGE_RECOVERY_CUT "0994213e191e46ec888730faf9d6aeac"
 #define DRMQ_MESSAGE_CORRUPTION_FOUND "6952affd5e394a9ea69e05f4b356e2d1"
 #define DRMQ_MESSAGE_FATAL_DISK "bdd5bede70344896a77d7203228c0ac4"
@@ -37,6 +37,7 @@
 #define DRMQ_MESSAGE_CHECKPOINT_FAILED "ca93e845ffd140bda29d54f4c6933450"
 #define DRMQ_MESSAGE_LOG_UNFINISHED_CREATION "d58b840086274940b35313ff6656fe77"
 #define DRMQ_MESSAGE_INTENT_CARRIED_OUT "78bac09b71f8416591f43214e468f402"
+#define DRMQ_MESSAGE_LOSS_ACCEPTED "1d94534e813102999de223706c9403ab"
 #define DRMQ_MESSAGE_DISK_FULL "bc0dc16cb437470c81eb59c5287830b9"
 #define DRMQ_MESSAGE_DISK_SPACE "194bb73f29e54b20a856a279d597205a"
 #define DRMQ_MESSAGE_LOG_DROPPED "89a33caf82b2439e85d6f6decf204d45"

@@ -86,7 +86,7 @@ static bool name_parse(const char *name, uint64_t *ret_index, const char **ret_r
         return true;
 }
 
-static bool name_is_checkpoint(const char *name, uint64_t *ret_index) {
+bool checkpoint_name_parse(const char *name, uint64_t *ret_index) {
         const char *rest;
 
         return name_parse(name, ret_index, &rest) && *rest == '\0';
@@ -137,7 +137,7 @@ static int checkpoint_open(struct io *io,
         return 0;
 }
 
-static int checkpoint_read(
+int checkpoint_read(
         struct io *io, const char *path, uint64_t shard, uint64_t index, struct checkpoint *ret) {
         _cleanup_(io_file_unrefp) struct io_file *file = NULL;
         _cleanup_(mem_freep) uint8_t *body = NULL;
@@ -252,7 +252,7 @@ int checkpoint_load(struct io *io,
                 _cleanup_(mem_freep) char *path = NULL;
                 uint64_t index;
 
-                if (!name_is_checkpoint(names[i - 1], &index))
+                if (!checkpoint_name_parse(names[i - 1], &index))
                         continue;
 
                 path = mem_asprintf("%s/%s", dir, names[i - 1]);
@@ -311,7 +311,7 @@ int checkpoint_newest(struct io *io, const char *dir, uint64_t shard, uint64_t *
         for (size_t i = n_names; i > 0 && r == 0; i--) {
                 uint64_t found = 0;
 
-                if (name_is_checkpoint(names[i - 1], &index))
+                if (checkpoint_name_parse(names[i - 1], &index))
                         r = header_is_good(io, dir, names[i - 1], index, &found);
                 if (r > 0 && found != shard)
                         r = 0;
@@ -351,7 +351,7 @@ int checkpoint_prune(struct io *io, const char *dir) {
 
                 if (name_is_unfinished(name))
                         r = remove_in(io, dir, name);
-                else if (!name_is_checkpoint(name, &index))
+                else if (!checkpoint_name_parse(name, &index))
                         continue;
                 else if (n_good >= CHECKPOINTS_KEPT)
                         r = remove_in(io, dir, name); /* I3 */

@@ -39,6 +39,13 @@ void checkpoint_done(struct checkpoint *c);
  */
 int checkpoint_write(struct io *io, const char *dir, uint64_t shard, const struct checkpoint *c);
 
+/* Whether @name is that of a checkpoint, and of which index. */
+bool checkpoint_name_parse(const char *name, uint64_t *ret_index);
+/* The one in that file. Return: 0, new body; -EBADMSG; -EPROTONOSUPPORT; -ENOMEM; what the disk
+ * says. */
+int checkpoint_read(
+        struct io *io, const char *path, uint64_t shard, uint64_t index, struct checkpoint *ret);
+
 /**
  * checkpoint_load() - the newest good one
  * @ret: new body: checkpoint_done(); untouched unless 1 is returned

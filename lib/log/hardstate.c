@@ -30,7 +30,7 @@ static void hardstate_encode(const struct hardstate *h, uint8_t p[static HARDSTA
         le32_store(p, crc32c(0, p + 4, HARDSTATE_COPY_BYTES - 4));
 }
 
-static int hardstate_decode(const uint8_t p[static HARDSTATE_COPY_BYTES], struct hardstate *ret) {
+int hardstate_decode(const uint8_t p[static HARDSTATE_COPY_BYTES], struct hardstate *ret) {
         if (le32_load(p + 4) != HARDSTATE_MAGIC ||
             crc32c(0, p + 4, HARDSTATE_COPY_BYTES - 4) != le32_load(p))
                 return -EBADMSG;

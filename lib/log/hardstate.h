@@ -34,3 +34,6 @@ int hardstate_open(struct io *io,
 /* In a job: writes both copies in turn, each synced. @h->sequence must be higher than what is
  * there. */
 int hardstate_write(struct io_file *file, const struct hardstate *h);
+
+/* One copy. Return: 0; -EBADMSG; -EPROTONOSUPPORT a newer format. */
+int hardstate_decode(const uint8_t p[static HARDSTATE_COPY_BYTES], struct hardstate *ret);

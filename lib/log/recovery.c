@@ -369,14 +369,15 @@ static int scan_judge_tail(struct scan *s) {
 static int scan_newest(struct recovered *out,
                        const struct tracer *tracer,
                        uint64_t durable_index,
-                       bool follows_good) {
+                       bool follows_good,
+                       uint64_t checkpoint_index) {
         struct segment *segment = out->segments[out->n_segments - 1];
         _cleanup_(scan_done) struct scan s = {
                 .out = out,
                 .segment = segment,
                 .tracer = tracer,
                 .durable_index = durable_index,
-                .last_good_index = follows_good ? segment->last_index : 0,
+                .last_good_index = MAX(follows_good ? segment->last_index : 0, checkpoint_index),
         };
         const uint64_t n_damaged_before = out->report.n_damaged_regions;
         int r;
@@ -668,7 +669,8 @@ int recovery_run(struct io *io,
                 r = scan_newest(out,
                                 tracer,
                                 MAX(checkpoint_index, indices[n - 1] - 1),
-                                /* follows_good= */ r > 0);
+                                /* follows_good= */ r > 0,
+                                checkpoint_index);
                 if (r < 0)
                         return r;
                 if (s->is_closed && !out->report.tail_is_damaged) {

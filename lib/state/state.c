@@ -187,6 +187,13 @@ producer_new(struct state *s, uint64_t partition_id, int64_t producer_id, struct
         return 0;
 }
 
+void state_forget_producers(struct state *s) {
+        struct producer *p;
+
+        while ((p = list_first(&s->producers_by_age, struct producer, by_age)))
+                producer_free(s, p);
+}
+
 /* I4 */
 static void state_expire_producers(struct state *s) {
         for (;;) {
@@ -404,6 +411,12 @@ static int apply_admin_op(struct state *s, struct byte_reader *b, int64_t time_m
         if (op == ADMIN_LOG_START)
                 return apply_log_start(s, b);
 
+        if (op == ADMIN_LOSS) {
+                (void) byte_reader_uleb(b);
+                (void) byte_reader_uleb(b);
+                return byte_reader_result(b);
+        }
+
         name = byte_reader_string(b, TOPIC_NAME_MAX);
         if (b->failed)
                 return byte_reader_result(b);
@@ -438,6 +451,26 @@ static int apply_admin_op(struct state *s, struct byte_reader *b, int64_t time_m
         default:
                 return -EBADMSG;
         }
+}
+
+bool entry_is_loss(const struct entry *e, uint64_t *ret_first_index, uint64_t *ret_last_index) {
+        struct byte_reader b;
+        uint64_t first, last;
+
+        if (e->kind != ENTRY_ADMIN)
+                return false;
+
+        byte_reader_init(&b, e->body, e->body_bytes);
+        if (byte_reader_u8(&b) != ADMIN_LOSS)
+                return false;
+        first = byte_reader_uleb(&b);
+        last = byte_reader_uleb(&b);
+        if (b.failed)
+                return false;
+
+        *ret_first_index = first;
+        *ret_last_index = last;
+        return true;
 }
 
 static int apply_admin(struct state *s, const struct entry *e) {

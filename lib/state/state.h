@@ -30,6 +30,7 @@
  *                   drop: partition id   (on the partition's shard)
  *                   log start: last index that goes, number of partitions, for each its id and its
  *                           new first offset   (drmqd/core/retention.h)
+ *                   loss: first index, last index   (a person accepted that they are lost)
  *     ENTRY_GROUP   positions one after the other: group, partition id, offset
  */
 
@@ -52,6 +53,7 @@ enum admin_op {
         ADMIN_TOPIC_DELETE = 3,
         ADMIN_PARTITION_DROP = 4,
         ADMIN_LOG_START = 5,
+        ADMIN_LOSS = 6,
 };
 
 struct topic {
@@ -143,6 +145,12 @@ DEFINE_CLEANUP(struct state *, state_free)
  * process stops.
  */
 int state_apply(struct state *s, const struct entry *e);
+
+/* Whether @e is the record of an accepted loss, and of which entries. */
+bool entry_is_loss(const struct entry *e, uint64_t *ret_first_index, uint64_t *ret_last_index);
+
+/* As if none had sent anything yet: any sequence is accepted. */
+void state_forget_producers(struct state *s);
 
 /* The state as bytes. Return: 0 or -ENOMEM. */
 int state_encode(const struct state *s, struct byte_writer *w);
