@@ -4,10 +4,10 @@
  * in stream.c.
  *
  *  I1  "late" has a lower priority than all other sources here, so it runs when none of them is
- *      pending; each of them tells when it is handled (loop_note_event()). sd-event handles sources
- *      of one priority in the order in which they became pending: so when one is handled for the
- *      second time since late was armed, all others that were ready then have had their turn, and
- *      late is promoted to be next.
+ *      pending; each of them, and each socket, tells when it is handled (loop_note_event()).
+ *      sd-event handles sources of one priority in the order in which they became pending, epoll
+ *      the sockets that are ready in turn: so when one is handled for the second time since late
+ *      was armed, all others that were ready then have had theirs, and late is promoted to be next.
  *  I2  wake_usec is never later than the first deadline, unless late is armed (which sets it anew).
  */
 #include "loop/io-loop.h"
@@ -225,6 +225,7 @@ int io_loop_new(sd_event *event, const struct io_loop_config *config, struct io_
         list_init(&l->lookups);
         l->event = sd_event_ref(event);
         l->base.root_fd = -EBADF;
+        l->epoll_fd = -EBADF;
 
         r = io_base_init(&l->base, config->root);
         if (r < 0)
@@ -240,6 +241,9 @@ int io_loop_new(sd_event *event, const struct io_loop_config *config, struct io_
         l->base.ops.close_stream = stream_close;
 
         r = make_sources(l);
+        if (r < 0)
+                return r;
+        r = stream_loop_init(l);
         if (r < 0)
                 return r;
         r = make_jobs(l, config);
@@ -264,7 +268,7 @@ struct io_loop *io_loop_free(struct io_loop *l) {
                 job->io = NULL;
         sd_event_source_disable_unref(l->inbox_source);
         inbox_free(l->inbox);
-        stream_forget_lookups(l);
+        stream_loop_done(l);
 
         sd_event_source_disable_unref(l->wake);
         sd_event_source_disable_unref(l->late);

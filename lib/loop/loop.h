@@ -3,12 +3,16 @@
 
 /* The inside of struct io_loop, for the files of this folder only. */
 
+#include <sys/epoll.h>
 #include <systemd/sd-event.h>
 
 #include "io/io-posix.h"
 #include "loop/io-loop.h"
 #include "loop/log-writer.h"
 #include "loop/worker.h"
+
+/* Sockets that are handled one after the other before other sources have their turn. */
+#define LOOP_READY_MAX 32u
 
 struct io_loop {
         struct io_base base;
@@ -30,7 +34,11 @@ struct io_loop {
         struct log_writer *log_writer;
         struct worker_pool *readers, *background, *resolvers;
 
-        struct list streams; /* all of them */
+        int epoll_fd; /* of the streams' sockets (stream.c) */
+        sd_event_source *sockets;
+        struct epoll_event ready[LOOP_READY_MAX]; /* taken from epoll … */
+        size_t n_ready, n_handled;                /* … and of those, handled */
+        struct list streams;                      /* all of them */
         struct list broken;  /* connections that failed, and whose handler may have to be told */
         struct list lookups; /* all of them (stream.c) */
 };

@@ -2,10 +2,17 @@
 /*
  * Streams over sockets, from the look-up of a name to the close.
  *
- *  I1  A source is on if and only if its events are not 0: epoll(7) reports EPOLLHUP and EPOLLERR
- *      even to those who asked for nothing, again and again.
+ * They have an epoll(7) of their own, a single source of the event loop: sd-event asks for all that
+ * is ready before each single handler, which takes the square of the time where thousands of
+ * sockets are ready at once (all clients went away, say). Here a few are taken at a time; epoll
+ * gives each its turn.
+ *
+ *  I1  Who wants no events is registered with EPOLLONESHOT: epoll reports EPOLLHUP and EPOLLERR
+ *      even to those who asked for nothing, so they come once, and go unheard.
  *  I2  After a call of the handler the stream may be gone: s->is_gone tells the one who called it.
- *  I3  A lookup belongs to its thread until its job is done; a stream that is closed before lets go
+ *  I3  What has been taken from epoll and not been handled yet stands in loop->ready, and leaves it
+ *      when its socket is closed.
+ *  I4  A lookup belongs to its thread until its job is done; a stream that is closed before lets go
  *      of it.
  */
 #include "loop/stream.h"
@@ -57,7 +64,7 @@ struct stream;
 struct lookup {
         struct io_job job;
         struct list link;      /* loop->lookups */
-        struct stream *stream; /* NULL: closed meanwhile (I3) */
+        struct stream *stream; /* NULL: closed meanwhile (I4) */
         char *host;
         char port[6];
         struct place places[ADDRESSES_MAX];
@@ -72,9 +79,8 @@ struct stream {
         enum stream_state state;
         int error; /* what reads return for ever */
         int fd;
-        sd_event_source *source;
         unsigned wanted;     /* enum io_stream_events */
-        uint32_t registered; /* with epoll */
+        uint32_t registered; /* with epoll; 0: nothing (I1), or no socket */
         uint64_t round;
         bool in_handler;
         bool *is_gone; /* I2 */
@@ -107,6 +113,17 @@ static bool tell(struct stream *s, unsigned events) {
         return true;
 }
 
+static void set_epoll(struct stream *s, int operation, uint32_t events) {
+        struct epoll_event e = {
+                .events = events == 0 ? EPOLLONESHOT : events, /* I1 */
+                .data.ptr = s,
+        };
+        int r;
+
+        r = epoll_ctl(s->loop->epoll_fd, operation, s->fd, &e);
+        assert(r >= 0); /* it is registered: nothing is allocated */
+}
+
 static void register_events(struct stream *s) {
         uint32_t events = 0;
 
@@ -119,21 +136,23 @@ static void register_events(struct stream *s) {
                         events |= EPOLLOUT;
         }
 
-        if (!s->source || events == s->registered)
+        if (s->fd < 0 || events == s->registered)
                 return;
 
-        if (events == 0) /* I1 */
-                loop_assert_set(sd_event_source_set_enabled(s->source, SD_EVENT_OFF));
-        else {
-                loop_assert_set(sd_event_source_set_io_events(s->source, events));
-                if (s->registered == 0)
-                        loop_assert_set(sd_event_source_set_enabled(s->source, SD_EVENT_ON));
-        }
+        set_epoll(s, EPOLL_CTL_MOD, events);
         s->registered = events;
 }
 
 static void drop_socket(struct stream *s) {
-        s->source = sd_event_source_disable_unref(s->source);
+        struct io_loop *l = s->loop;
+
+        if (s->fd < 0)
+                return;
+
+        for (size_t i = l->n_handled; i < l->n_ready; i++)
+                if (l->ready[i].data.ptr == s)
+                        l->ready[i].data.ptr = NULL; /* I3 */
+        set_epoll(s, EPOLL_CTL_DEL, 0);
         s->registered = 0;
         s->fd = fd_close(s->fd);
 }
@@ -216,18 +235,12 @@ static void on_connect_event(struct stream *s) {
         register_events(s);
 }
 
-static int on_stream_event(_unused_ sd_event_source *source,
-                           _unused_ int fd,
-                           uint32_t revents,
-                           void *userdata) {
-        struct stream *s = userdata;
+static void on_stream_event(struct stream *s, uint32_t revents) {
         unsigned events = 0;
-
-        loop_note_event(s->loop, &s->round);
 
         if (s->state == STREAM_CONNECTING) {
                 on_connect_event(s);
-                return 0;
+                return;
         }
 
         if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
@@ -238,16 +251,59 @@ static int on_stream_event(_unused_ sd_event_source *source,
 
         if (events != 0 && tell(s, events))
                 register_events(s);
+}
+
+static int on_sockets(_unused_ sd_event_source *source,
+                      _unused_ int fd,
+                      _unused_ uint32_t revents,
+                      void *userdata) {
+        struct io_loop *l = userdata;
+        int n;
+
+        if (l->n_handled == l->n_ready) {
+                n = epoll_wait(l->epoll_fd, l->ready, ELEMENTSOF(l->ready), /* timeout= */ 0);
+                l->n_handled = 0;
+                l->n_ready = n > 0 ? (size_t) n : 0;
+        }
+
+        while (l->n_handled < l->n_ready) {
+                const struct epoll_event *e = &l->ready[l->n_handled++];
+                struct stream *s = e->data.ptr;
+
+                if (!s)
+                        continue; /* I3 */
+                loop_note_event(l, &s->round);
+                on_stream_event(s, e->events);
+                if (l->is_late_promoted)
+                        break; /* it comes first; the others after it */
+        }
         return 0;
+}
+
+int stream_loop_init(struct io_loop *l) {
+        l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (l->epoll_fd < 0)
+                return -errno;
+
+        return sd_event_add_io(l->event, &l->sockets, l->epoll_fd, EPOLLIN, on_sockets, l);
+}
+
+void stream_loop_done(struct io_loop *l) {
+        l->sockets = sd_event_source_disable_unref(l->sockets);
+        l->epoll_fd = fd_close(l->epoll_fd);
+        LIST_FOREACH(&l->lookups, lookup, struct lookup, link)
+                free_lookup(lookup);
 }
 
 /* Takes @fd on success. */
 static int watch_socket(struct stream *s, int fd, uint32_t events) {
-        int r;
+        struct epoll_event e = {
+                .events = events == 0 ? EPOLLONESHOT : events, /* I1 */
+                .data.ptr = s,
+        };
 
-        r = sd_event_add_io(s->loop->event, &s->source, fd, events, on_stream_event, s);
-        if (r < 0)
-                return r;
+        if (epoll_ctl(s->loop->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0)
+                return -errno;
 
         s->fd = fd;
         s->registered = events;
@@ -362,11 +418,6 @@ static void on_looked_up(struct io_job *job, int r) {
         }
 
         free_lookup(lookup);
-}
-
-void stream_forget_lookups(struct io_loop *l) {
-        LIST_FOREACH(&l->lookups, lookup, struct lookup, link)
-                free_lookup(lookup);
 }
 
 static int begin_lookup(struct stream *s, const struct address *a) {
@@ -495,10 +546,7 @@ int stream_adopt(struct io_loop *l,
 
         s->state = STREAM_OPEN;
         r = watch_socket(s, fd, /* events= */ 0);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(s->source, SD_EVENT_OFF); /* I1 */
         if (r < 0) {
-                s->fd = -EBADF; /* still the caller's */
                 stream_close(&s->stream);
                 return r;
         }
@@ -577,7 +625,7 @@ void stream_close(struct io_stream *stream) {
         if (s->is_gone)
                 *s->is_gone = true; /* I2 */
         if (s->lookup)
-                s->lookup->stream = NULL; /* I3 */
+                s->lookup->stream = NULL; /* I4 */
         io_timer_cancel(s->stream.io, &s->next_timer);
         drop_socket(s);
         list_remove(&s->broken_link);

@@ -43,5 +43,8 @@ void stream_finish(struct io_stream *stream);
 void stream_close(struct io_stream *stream);
 /* Calls the handlers of connections that failed, as long as they want to hear of it. */
 void stream_tell_broken(struct io_loop *l);
-/* Frees what lookups left that did not come to their end; their threads are gone. */
-void stream_forget_lookups(struct io_loop *l);
+/* The part of struct io_loop that is the streams': their epoll, and its source. Return: 0; -EMFILE;
+ * -ENOMEM; stream_loop_done() in any case. */
+int stream_loop_init(struct io_loop *l);
+/* Frees also what lookups left that did not come to their end; their threads are gone. */
+void stream_loop_done(struct io_loop *l);
