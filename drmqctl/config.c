@@ -48,9 +48,9 @@ static void say_unknown(const struct drmq_config_key *keys, size_t n, const char
         const char *best = NULL;
 
         for (size_t i = 0; i < n; i++) {
-                unsigned d = nearest_distance(name, keys[i].name);
+                unsigned d = nearest_distance(name, keys[i].name, nearest_distance_max(name));
 
-                if (d < best_distance && d <= nearest_distance_max(name)) {
+                if (d < best_distance) {
                         best_distance = d;
                         best = keys[i].name;
                 }

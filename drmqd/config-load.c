@@ -40,13 +40,20 @@ void config_notes_done(struct config_notes *n) {
 int config_notes_add(struct config_notes *n, int level, const char *file, const char *format, ...) {
         _cleanup_(mem_freep) char *text = NULL, *name = NULL;
         char line[1024];
+        size_t *count;
         va_list ap;
 
         assert(n);
 
+        count = level <= LOG_ERR ? &n->n_errors : &n->n_others;
+        if ((*count)++ > CONFIG_NOTES_MAX)
+                return 0;
+
         va_start(ap, format);
         (void) vsnprintf(line, sizeof(line), format, ap);
         va_end(ap);
+        if (*count > CONFIG_NOTES_MAX)
+                (void) snprintf(line, sizeof(line), "There is more to say of the configuration");
 
         text = mem_strdup(line);
         name = file ? mem_strdup(file) : NULL;
@@ -56,7 +63,6 @@ int config_notes_add(struct config_notes *n, int level, const char *file, const 
         n->notes[n->n++] = (struct config_note){ .level = level,
                                                  .file = TAKE_PTR(name),
                                                  .text = TAKE_PTR(text) };
-        n->n_errors += level <= LOG_ERR;
         return 0;
 }
 
@@ -145,6 +151,8 @@ static int read_assignment(struct file_reader *f, const struct ini_line *line) {
                             : -ENOMEM;
         }
 
+        if (f->notes->n_others > CONFIG_NOTES_MAX)
+                return 0;
         text = config_suggest(line->section, line->key);
         if (!text)
                 return -ENOMEM;

@@ -37,15 +37,21 @@ struct config_note {
         char *text; /* a sentence, with file and line where there are some */
 };
 
+/* What is more, of errors and of the rest, is counted only: a file that is something else does not
+ * fill the journal. */
+#define CONFIG_NOTES_MAX 100u
+
 struct config_notes {
         struct config_note *notes;
         size_t n;
         size_t n_allocated;
-        size_t n_errors; /* of LOG_ERR */
+        size_t n_errors; /* of LOG_ERR, also those that are not there any more */
+        size_t n_others;
 };
 
 void config_notes_done(struct config_notes *n);
-/* -ENOMEM. @file: NULL, or what the note is about. */
+/* -ENOMEM. @file: NULL, or what the note is about. Past CONFIG_NOTES_MAX nothing is added but, once,
+ * that there is more. */
 int config_notes_add(struct config_notes *n, int level, const char *file, const char *format, ...)
         _printf_(4, 5);
 

@@ -80,7 +80,7 @@ static const char *const preset_names[] = { "preset", "profile", "mode", "tuning
 
 static const char *foreign_find(const char *name) {
         for (size_t i = 0; i < config_n_foreign_names; i++)
-                if (nearest_distance(name, config_foreign_names[i].theirs) == 0)
+                if (nearest_is_same(name, config_foreign_names[i].theirs))
                         return config_foreign_names[i].ours;
         return NULL;
 }
@@ -92,20 +92,16 @@ static const char *short_name(const struct config_key *k) {
 
 /* The key that is nearest to @name, or in any section to @key; NULL: none is near. */
 static const struct config_key *nearest_key(const char *name, const char *key) {
+        unsigned best_distance = UINT_MAX, max = nearest_distance_max(key);
         const struct config_key *best = NULL;
-        unsigned best_distance = UINT_MAX;
 
         for (size_t i = 0; i < config_n_keys; i++) {
                 const struct config_key *k = config_keys + i;
-                unsigned d = nearest_distance(name, k->name);
-                unsigned d_short = nearest_distance(key, short_name(k));
+                unsigned d = nearest_distance(name, k->name, max);
+                unsigned d_short = nearest_distance(key, short_name(k), max / 2); /* elsewhere */
 
                 if (strlen(key) >= PREFIX_MIN && strncasecmp(short_name(k), key, strlen(key)) == 0)
                         d_short = 0; /* it has only begun */
-                if (d > nearest_distance_max(key))
-                        d = UINT_MAX;
-                if (d_short > nearest_distance_max(key) / 2) /* it is in another section besides */
-                        d_short = UINT_MAX;
                 if (MIN(d, d_short) < best_distance) {
                         best_distance = MIN(d, d_short);
                         best = k;
@@ -139,7 +135,7 @@ char *config_suggest(const char *section, const char *key) {
                 return say_key(ours, "here it is", "");
 
         for (size_t i = 0; i < ELEMENTSOF(preset_names); i++)
-                if (nearest_distance(key, preset_names[i]) == 0)
+                if (nearest_is_same(key, preset_names[i]))
                         return mem_strdup(
                                 "; there are no presets, but samples: throughput.conf and latency.conf");
 
@@ -171,8 +167,8 @@ char *config_suggest_section(const char *section) {
                 assert(n < sizeof(name));
                 memcpy(name, config_keys[i].name, n);
                 name[n] = 0;
-                d = nearest_distance(section, name);
-                if (d < best_distance && d <= nearest_distance_max(section)) {
+                d = nearest_distance(section, name, nearest_distance_max(section));
+                if (d < best_distance) {
                         best_distance = d;
                         best = config_keys[i].name;
                         best_n = n;

@@ -10,7 +10,18 @@ static char fold(char c) {
         return c == '-' || c == '.' ? '_' : c;
 }
 
-unsigned nearest_distance(const char *a, const char *b) {
+bool nearest_is_same(const char *a, const char *b) {
+        assert(a);
+        assert(b);
+
+        while (*a && fold(*a) == fold(*b)) {
+                a++;
+                b++;
+        }
+        return *a == *b;
+}
+
+unsigned nearest_distance(const char *a, const char *b, unsigned max) {
         unsigned rows[3][NEAREST_NAME_MAX + 1];
         unsigned *before = rows[0], *above = rows[1], *row = rows[2];
         size_t n_a, n_b;
@@ -22,6 +33,8 @@ unsigned nearest_distance(const char *a, const char *b) {
         n_b = strlen(b);
         if (n_a > NEAREST_NAME_MAX || n_b > NEAREST_NAME_MAX)
                 return UINT_MAX;
+        if (MAX(n_a, n_b) - MIN(n_a, n_b) > max)
+                return UINT_MAX; /* so many letters are missing at least */
 
         for (size_t j = 0; j <= n_b; j++)
                 row[j] = (unsigned) j;
@@ -43,7 +56,7 @@ unsigned nearest_distance(const char *a, const char *b) {
                 }
         }
 
-        return row[n_b];
+        return row[n_b] <= max ? row[n_b] : UINT_MAX;
 }
 
 unsigned nearest_distance_max(const char *typed) {

@@ -265,6 +265,21 @@ TEST(mistakes_are_told_with_file_and_line_and_the_rest_is_read) {
         ASSERT_STREQ(r.notes.notes[0].file, "file");
 }
 
+TEST(a_file_that_is_something_else_is_not_told_line_by_line) {
+        _cleanup_(reading_done) struct reading r;
+        enum { N = 1000 };
+        char text[N * 5 + 16] = "[log]\n";
+
+        for (size_t i = 0; i < N; i++)
+                (void) snprintf(text + strlen(text), 6, "k%03u\n", (unsigned) i);
+        read_text(&r, text);
+        ASSERT_EQ(r.notes.n, CONFIG_NOTES_MAX + 1);
+        ASSERT_EQ(r.notes.n_errors, N);
+        expect_note(&r.notes, LOG_ERR, "There is more", "");
+        ASSERT_OK(config_notes_add(&r.notes, LOG_WARNING, NULL, "Still told"));
+        expect_note(&r.notes, LOG_WARNING, "Still told", "");
+}
+
 static void expect_suggestion(const char *section, const char *name, const char *words) {
         _cleanup_(mem_freep) char *text = config_suggest(section, name);
 
