@@ -5,11 +5,13 @@
  *  I1  Nothing is written before all is read that decides about it.
  *  I2  Zeroes are written over an unfinished group, and over what only the page cache shows behind
  *      the end.
- *  I3  A good group header at a later place proves that everything before it was synced: so only
- *      what has nothing good behind it can be unfinished.
+ *  I3  A group header proves that what it names as durable was synced, wherever it stands; one that
+ *      was written when the group before was synced names all before it. So only what no header
+ *      names can be unfinished: the last group, or, where groups were reported before they were
+ *      synced, several.
  *  I4  An unfinished group that is zeroed in part is still unfinished: a cut may be cut short and
- *      begun again. The header that goes with it names as durable nothing but good groups: else it
- *      stays (scan.bad.follows_bad).
+ *      begun again. The headers that go with it name as durable nothing but good groups: else they
+ *      stay (scan.bad.follows_bad, scan.proof_index).
  */
 #include "log/recovery.h"
 
@@ -63,6 +65,17 @@ struct scan {
         uint64_t durable_index;   /* D */
         uint64_t last_good_index; /* the highest whose entry was read and is good */
         bool is_named;            /* a group header has said what was durable and committed */
+        bool is_weak;             /* what the last group header read says of how it was reported */
+        /* The highest bad entry that only a header tells from an unfinished one; 0: none */
+        uint64_t proof_index;
+        /* What stands behind the first bad bytes that look unfinished. */
+        struct {
+                bool is_known;
+                uint64_t durable_index; /* named by a header there */
+                uint64_t last_index;    /* of those headers; 0: there is none */
+                uint64_t nonzero_pos;   /* behind the last sector that is not zero */
+        } ahead;
+        bool is_cut; /* bad is unfinished, and what is good behind it may be there without it */
         /* Bad bytes with nothing good behind them so far. */
         struct {
                 bool is_set;
@@ -73,7 +86,8 @@ struct scan {
                 uint64_t first_index;
                 uint64_t nonzero_pos; /* behind its last sector that is not zero */
                 struct group_header group;
-                uint64_t last_term; /* what the segment said before that group */
+                uint64_t durable_index; /* D without that header */
+                uint64_t last_term;     /* what the segment said before that group */
                 int64_t last_time_ms;
                 uint64_t last_good_index;
         } bad;
@@ -140,7 +154,83 @@ static int scan_entries(struct scan *s, const struct group_header *g, uint64_t p
                (g->last_index < g->first_index || term == g->last_term);
 }
 
-/* Something good stands behind the bad bytes: they were synced once (I3). */
+/* More sectors of the group are zero than its header counts. */
+static int group_is_unfinished(struct scan *s) {
+        const size_t n = (size_t) group_padded_bytes(s->bad.group.length_bytes);
+        const uint8_t *p;
+        int r;
+
+        r = window_get(&s->window, s->bad.pos, n, &p);
+        if (r < 0)
+                return r;
+
+        return count_zero_sectors(p, n) > s->bad.group.n_zero_sectors;
+}
+
+/* Whether the bad bytes may be what a write left that did not finish. */
+static int bad_is_unfinished(struct scan *s) {
+        return s->bad.has_header ? group_is_unfinished(s) : s->bad.begins_zero;
+}
+
+/* What the headers from a place on say. Once: what it finds holds for every place before. */
+static int look_ahead(struct scan *s, uint64_t pos) {
+        uint64_t last_index = s->segment->last_index;
+
+        if (s->ahead.is_known)
+                return 0;
+
+        s->ahead.nonzero_pos = pos;
+        while (pos + LOG_SECTOR_BYTES <= s->window.size) {
+                struct segment_footer footer;
+                struct group_header g;
+                enum place place;
+                int r;
+
+                r = window_look_at(&s->window, pos, s->segment->header.salt, &place, &g, &footer);
+                if (r < 0)
+                        return r;
+
+                if (place == PLACE_GROUP && g.first_index > last_index &&
+                    group_padded_bytes(g.length_bytes) <= s->window.size - pos) {
+                        s->ahead.durable_index = MAX(s->ahead.durable_index, g.durable_index);
+                        s->ahead.last_index = last_index = g.last_index;
+                        pos += group_padded_bytes(g.length_bytes);
+                } else {
+                        if (place == PLACE_FOOTER && footer.last_index >= last_index)
+                                s->ahead.durable_index =
+                                        MAX(s->ahead.durable_index, footer.last_index);
+                        pos += LOG_SECTOR_BYTES;
+                        if (place == PLACE_ZERO)
+                                continue;
+                }
+                s->ahead.nonzero_pos = pos;
+        }
+
+        s->ahead.is_known = true;
+        return 0;
+}
+
+/* Something good stands behind the bad bytes, at @pos. Return: 1 they are the beginning of what was
+ * not synced: the log ends before them; 0 they were synced once, or were written whole. */
+static int judge_bad(struct scan *s, uint64_t pos) {
+        int r;
+
+        if (!s->bad.is_set)
+                return 0;
+        r = bad_is_unfinished(s);
+        if (r <= 0)
+                return r;
+        r = look_ahead(s, pos);
+        if (r < 0)
+                return r;
+        if (s->bad.first_index > MAX(s->durable_index, s->ahead.durable_index))
+                return 1; /* I3 */
+
+        s->proof_index = s->bad.first_index;
+        return 0;
+}
+
+/* Bad bytes that stay. */
 static void settle_bad(struct scan *s, uint64_t next_index) {
         if (!s->bad.is_set)
                 return;
@@ -170,15 +260,23 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
         const uint64_t last_term = segment->last_term;
         const int64_t last_time_ms = segment->last_time_ms;
         const uint64_t last_good_index = s->last_good_index;
+        const uint64_t durable_index = s->durable_index;
         bool follows_bad;
         int r;
+
+        r = judge_bad(s, pos);
+        if (r < 0)
+                return r;
+        s->is_cut = r > 0;
+        if (s->is_cut)
+                return 0;
 
         if (!s->bad.is_set && g->first_index > segment->last_index + 1)
                 begin_bad(s, pos, segment->last_index + 1); /* entries are missing in between */
         follows_bad = s->bad.is_set;
         settle_bad(s, g->first_index);
 
-        s->durable_index = MAX(s->durable_index, g->first_index - 1); /* I3 */
+        s->durable_index = MAX(s->durable_index, g->durable_index); /* I3 */
         r = scan_entries(s, g, pos);
         if (r < 0)
                 return r;
@@ -188,6 +286,7 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
                 s->bad.follows_bad = follows_bad;
                 s->bad.group = *g;
                 s->bad.nonzero_pos = end;
+                s->bad.durable_index = durable_index;
                 s->bad.last_term = last_term;
                 s->bad.last_time_ms = last_time_ms;
                 s->bad.last_good_index = last_good_index;
@@ -197,6 +296,7 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
         segment->last_term = g->last_term;
         segment->n_entries = g->last_index - segment->header.first_index + 1;
         segment->end_pos = end;
+        s->is_weak = g->is_weak;
         if (r > 0) {
                 s->is_named = true;
                 s->out->named_durable_index = g->durable_index;
@@ -232,7 +332,7 @@ static int scan_file(struct scan *s) {
                 if (place == PLACE_GROUP && g.first_index > segment->last_index &&
                     group_padded_bytes(g.length_bytes) <= s->window.size - pos) {
                         r = scan_group(s, &g, pos);
-                        if (r < 0)
+                        if (r < 0 || s->is_cut)
                                 return r;
                         pos += group_padded_bytes(g.length_bytes);
                         continue;
@@ -267,19 +367,6 @@ static int scan_file(struct scan *s) {
         return 0;
 }
 
-/* More sectors of the group are zero than its header counts. */
-static int group_is_unfinished(struct scan *s) {
-        const size_t n = (size_t) group_padded_bytes(s->bad.group.length_bytes);
-        const uint8_t *p;
-        int r;
-
-        r = window_get(&s->window, s->bad.pos, n, &p);
-        if (r < 0)
-                return r;
-
-        return count_zero_sectors(p, n) > s->bad.group.n_zero_sectors;
-}
-
 /* Nothing is behind the end of the log, neither on the disk nor in the page cache: what a failed
  * sync left there would come to disk with the page that the next group is written to. */
 static int zero_tail(struct scan *s, uint64_t from_pos) {
@@ -291,10 +378,53 @@ static int zero_tail(struct scan *s, uint64_t from_pos) {
                 return r;
         if (s->bad.is_set)
                 end_pos = MAX(end_pos, s->bad.nonzero_pos);
+        if (s->is_cut)
+                end_pos = MAX(end_pos, s->ahead.nonzero_pos);
         if (end_pos == from_pos)
                 return 0;
 
         return zero_behind(s->segment->file, from_pos, end_pos);
+}
+
+/* Says what is cut. */
+static void trace_cut(const struct scan *s) {
+        const struct segment *segment = s->segment;
+        const struct recovery_report *report = &s->out->report;
+
+        if (report->lost_index > 0)
+                trace(s->tracer,
+                      LOG_WARNING,
+                      DRMQ_MESSAGE_RECOVERY_LOST,
+                      FIELDS(FIELD_SHARD(segment->header.shard),
+                             FIELD_INDEX(report->cut_index),
+                             FIELD_FILE(segment->path)),
+                      "Entries %" PRIu64 " to %" PRIu64 " of shard %" PRIu64
+                      " were not synced yet and are lost: the log ends before them",
+                      report->cut_index,
+                      report->lost_index,
+                      segment->header.shard);
+        else if (s->is_weak)
+                trace(s->tracer,
+                      LOG_WARNING,
+                      DRMQ_MESSAGE_RECOVERY_LOST,
+                      FIELDS(FIELD_SHARD(segment->header.shard),
+                             FIELD_INDEX(report->cut_index),
+                             FIELD_FILE(segment->path)),
+                      "Entries of shard %" PRIu64
+                      " were not synced yet and are lost: the log ends before entry %" PRIu64,
+                      segment->header.shard,
+                      report->cut_index);
+        else
+                trace(s->tracer,
+                      LOG_NOTICE,
+                      DRMQ_MESSAGE_RECOVERY_CUT,
+                      FIELDS(FIELD_SHARD(segment->header.shard),
+                             FIELD_INDEX(report->cut_index),
+                             FIELD_FILE(segment->path)),
+                      "A write to shard %" PRIu64
+                      " did not finish and was cut: the log ends before entry %" PRIu64,
+                      segment->header.shard,
+                      report->cut_index);
 }
 
 /* Decides about what has nothing good behind it: the end of the log, an unfinished group, or
@@ -310,22 +440,27 @@ static int scan_judge_tail(struct scan *s) {
 
         if (segment->is_closed)
                 return 0; /* the footer stands behind all of it */
-        if (is_clean && next_index > s->durable_index)
+        if (is_clean && !s->is_cut && next_index > s->durable_index)
                 return zero_tail(s, segment->end_pos);
 
-        if (is_clean)
+        if (s->is_cut)
+                what = NULL;
+        else if (is_clean)
                 what = "they are missing, and something names them as durable";
         else if (next_index <= s->durable_index)
                 what = "the bytes are bad, and something names them as durable";
         else if (s->bad.follows_bad)
                 what = "behind bytes that are bad, and the last to name them";
-        else if (s->bad.has_header && s->bad.nonzero_pos == segment->end_pos) {
+        else if (s->bad.has_header &&
+                 (s->bad.nonzero_pos == segment->end_pos || s->bad.group.is_weak)) {
                 r = group_is_unfinished(s);
                 if (r < 0)
                         return r;
                 what = r > 0 ? NULL : "the group was written whole";
         } else
                 what = s->bad.begins_zero ? NULL : "the bytes are not those of an unfinished write";
+        if (!what && s->proof_index > (s->bad.has_header ? s->bad.durable_index : s->durable_index))
+                what = "they are the last to name bytes before them that are bad"; /* I4 */
 
         if (what) {
                 note_damage(report,
@@ -343,17 +478,12 @@ static int scan_judge_tail(struct scan *s) {
         if (r < 0)
                 return r;
 
-        trace(s->tracer,
-              LOG_NOTICE,
-              DRMQ_MESSAGE_RECOVERY_CUT,
-              FIELDS(FIELD_SHARD(segment->header.shard),
-                     FIELD_INDEX(next_index),
-                     FIELD_FILE(segment->path)),
-              "A write to shard %" PRIu64
-              " did not finish and was cut: the log ends before entry %" PRIu64,
-              segment->header.shard,
-              next_index);
         report->cut_index = next_index;
+        if (s->bad.has_header && s->bad.group.is_weak)
+                report->lost_index = s->bad.group.last_index;
+        if (s->is_cut)
+                report->lost_index = s->ahead.last_index;
+        trace_cut(s);
         index_builder_cut(s->out->builder, s->bad.pos);
         if (s->bad.has_header) {
                 segment->last_index = next_index - 1;

@@ -88,6 +88,9 @@ struct recovery_report {
         uint64_t
                 /* an unfinished write was cut: the log ends before this index; 0: none */
                 cut_index;
+        /* Of a log that is reported before it is synced: the last entry behind the cut that is known
+         * to have been there, and may have been acknowledged; 0: none is. */
+        uint64_t lost_index;
         uint64_t n_damaged_regions;   /* corruption that is kept, never served */
         uint64_t first_damaged_index; /* 0: none */
         uint64_t named_durable_index; /* the highest named durable by anything on disk */

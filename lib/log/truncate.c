@@ -180,6 +180,7 @@ static int rewrite_group(struct cut *c, struct io_file *file, uint64_t last_inde
         c->group.last_index = last_index;
         c->group.last_term = c->term;
         c->group.length_bytes = (uint32_t) c->group_bytes;
+        c->group.is_weak = false; /* it is synced before anything follows it */
         c->group.commit_index = MIN(c->group.commit_index, last_index);
         c->group.n_zero_sectors = count_zero_sectors(bytes, n);
         group_header_encode(&c->group, c->segment->header.salt, bytes);

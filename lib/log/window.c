@@ -2,8 +2,9 @@
 /*
  * Reading a segment file in order, past the page cache where it matters.
  *
- *  I1  The last group write and what is behind it are read past the page cache: a failed sync
- *      leaves pages that look clean and are not on disk, and nothing is written after it.
+ *  I1  What the last group header does not name as durable is read past the page cache, itself
+ *      too: a failed sync, or a failed write-back before one, leaves pages that look clean and are
+ *      not on disk, and nothing is written after it.
  *  I2  A place that cannot be read counts as damaged, never as zero.
  */
 #include "log/window.h"
@@ -118,7 +119,7 @@ static size_t cached_at(struct cached_piece *c, uint64_t pos, size_t n_wanted) {
 int window_find_synced(struct window *w, struct io_file *file, uint32_t salt) {
         _cleanup_(mem_freep) uint8_t *data = mem_alloc(CACHED_PIECE_BYTES);
         struct cached_piece c = { .file = file, .data = data };
-        uint64_t pos = SEGMENT_HEADER_BYTES, last_pos = 0;
+        uint64_t pos = SEGMENT_HEADER_BYTES, durable_index = 0, end_pos;
         struct group_header g;
 
         if (!data)
@@ -127,12 +128,20 @@ int window_find_synced(struct window *w, struct io_file *file, uint32_t salt) {
         while (pos + LOG_SECTOR_BYTES <= w->size &&
                cached_at(&c, pos, GROUP_HEADER_BYTES) >= GROUP_HEADER_BYTES &&
                group_header_decode(data + (pos - c.pos), salt, &g) >= 0) {
-                last_pos = pos;
+                durable_index = g.durable_index;
                 pos += group_padded_bytes(g.length_bytes);
         }
 
+        /* Once more, up to what the last of them does not name. */
+        end_pos = pos;
+        pos = SEGMENT_HEADER_BYTES;
+        while (pos < end_pos && cached_at(&c, pos, GROUP_HEADER_BYTES) >= GROUP_HEADER_BYTES &&
+               group_header_decode(data + (pos - c.pos), salt, &g) >= 0 &&
+               g.last_index <= durable_index)
+                pos += group_padded_bytes(g.length_bytes);
+
         w->cached = io_file_ref(file);
-        w->direct_pos = last_pos - last_pos % PAGE_BYTES; /* I1 */
+        w->direct_pos = pos - pos % PAGE_BYTES; /* I1 */
         return 0;
 }
 

@@ -5,9 +5,9 @@
  * A window on a segment file that moves forward, for who judges what is in it: recovery.c and
  * truncate.c. Private to lib/log; all of it blocks.
  *
- * It reads past the page cache, but for what stands before the last group header that the cache
- * shows: that was synced, for a group is written only when the one before it is on disk. A page
- * that cannot be read is given as 0xff bytes: it counts as damaged, never as zero.
+ * It reads past the page cache, but for what the last group header that the cache shows names as
+ * durable: that was synced. A page that cannot be read is given as 0xff bytes: it counts as damaged,
+ * never as zero.
  */
 
 #include "base/macro.h"
