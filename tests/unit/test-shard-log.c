@@ -741,6 +741,126 @@ TEST(many_crashes_of_one_log, .timeout_sec = 120) {
         log_fixture_done(&f);
 }
 
+static uint64_t second_term_from; /* entries from here on are of term 2 */
+
+static uint64_t one_or_two(uint64_t index) {
+        return index < second_term_from ? 1 : 2;
+}
+
+/* Reported when written: a power cut takes the end that was not synced, and nothing else; a kill
+ * takes nothing. */
+TEST(a_crash_at_any_step_of_a_weak_log_takes_only_the_end_that_was_not_synced, .timeout_sec = 240) {
+        static const usec_t intervals[] = { USEC_INFINITY, USEC_PER_MSEC, 500 * USEC_PER_MSEC };
+        unsigned n_lost = 0, n_told = 0, n_runs = 0;
+
+        for (uint64_t seed = 1; seed <= 6; seed++) {
+                for (uint64_t n = 1;; n++) {
+                        struct log_fixture f;
+                        uint64_t reported, durable, last;
+                        bool has_crashed;
+
+                        log_fixture_init(&f, seed * 10000 + n);
+                        f.config.sync_usec = intervals[seed % ELEMENTSOF(intervals)];
+                        ASSERT_OK(log_fixture_open(&f));
+                        sim_disk_crash_at(f.disk, n);
+                        write_until_crash(&f);
+                        has_crashed = sim_disk_has_crashed(f.disk);
+                        reported = f.synced_index;
+                        durable = f.durable_index;
+
+                        if (seed == 6)
+                                log_fixture_kill(&f);
+                        else
+                                log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        last = shard_log_last_index(f.log);
+                        ASSERT_GE(last, seed == 6 ? reported : durable);
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        ASSERT_FALSE(f.report.tail_is_damaged);
+                        log_fixture_check(&f, 1, last, NULL);
+                        n_lost += last < reported;
+                        n_told += f.report.lost_index > 0;
+                        if (f.report.lost_index > 0)
+                                ASSERT_EQ(f.report.cut_index, last + 1);
+                        n_runs++;
+
+                        /* It goes on, and nothing comes back. */
+                        second_term_from = last + 1;
+                        f.term = 2;
+                        ASSERT_OK(log_fixture_write(&f, 20));
+                        (void) shard_log_sync(f.log);
+                        sim_disk_run_jobs(f.disk);
+                        log_fixture_power_cut(&f);
+                        ASSERT_OK(log_fixture_open(&f));
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        log_fixture_check(&f, 1, last + 20, one_or_two);
+                        log_fixture_done(&f);
+                        if (!has_crashed)
+                                break;
+                }
+        }
+        ASSERT_GE(n_runs, 6 * 40);
+        ASSERT_GE(n_lost, 20); /* the interesting cases do come up */
+        ASSERT_GE(n_told, 10);
+}
+
+static uint64_t term_of_entry[400 * 12 * 20];
+
+static uint64_t noted_term(uint64_t index) {
+        return term_of_entry[index];
+}
+
+TEST(many_crashes_of_one_log_whose_mode_changes, .timeout_sec = 240) {
+        static const usec_t intervals[] = { 0, USEC_PER_MSEC, USEC_INFINITY };
+        struct log_fixture f;
+        uint64_t least = 0, last;
+        unsigned n_cut = 0, n_lost = 0;
+
+        log_fixture_init(&f, 78);
+        for (unsigned round = 0; round < 400; round++) {
+                f.config.sync_usec = intervals[round % ELEMENTSOF(intervals)];
+                ASSERT_OK(log_fixture_open(&f));
+                last = shard_log_last_index(f.log);
+                ASSERT_GE(last, least);
+                ASSERT_EQ(f.report.n_damaged_regions, 0);
+                ASSERT_FALSE(f.report.tail_is_damaged);
+                n_cut += f.report.cut_index > 0;
+                n_lost += f.report.lost_index > 0;
+                if (round % 10 == 0)
+                        log_fixture_check(&f, 1, last, noted_term);
+
+                f.term = round + 1;
+                if (round % 2 == 0)
+                        sim_disk_crash_at(f.disk, 1 + round % 23);
+                for (unsigned i = 0; i < 12 && !sim_disk_has_crashed(f.disk); i++) {
+                        const unsigned n = 1 + (round + i) % 20;
+
+                        if (round % 7 == 0 && i == 6)
+                                shard_log_set_sync(f.log, intervals[(round + 1) % 3]);
+                        for (unsigned k = 1; k <= n; k++)
+                                term_of_entry[shard_log_last_index(f.log) + k] = f.term;
+                        if (log_fixture_append(&f, n) < 0)
+                                break;
+                        sim_disk_run_jobs(f.disk);
+                        sim_disk_advance(f.disk, i % 5 == 0 ? 2 * USEC_PER_MSEC : 1);
+                        sim_disk_run_jobs(f.disk);
+                }
+                if (round % 3 == 0) {
+                        least = f.synced_index;
+                        log_fixture_kill(&f);
+                } else {
+                        least = f.durable_index;
+                        log_fixture_power_cut(&f);
+                }
+        }
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_GE(shard_log_last_index(f.log), 500);
+        log_fixture_check(&f, 1, shard_log_last_index(f.log), noted_term);
+        ASSERT_GE(n_cut, 10);
+        ASSERT_GE(n_lost, 10);
+        log_fixture_done(&f);
+}
+
 TEST(any_error_of_the_disk_is_survived, .timeout_sec = 120) {
         static const int errors[] = { EIO, ENOSPC };
 
