@@ -17,6 +17,9 @@
         X(SKIP_ZEROING, "skip-zeroing")         /* nothing is zeroed behind a cut */               \
         X(TRUST_LENGTH, "trust-length")         /* a group's length is used before its checksum */ \
         X(ONE_HARDSTATE, "one-hardstate")       /* the second copy is not written */               \
+        X(NAME_UNSYNCED, "name-unsynced")       /* a header names as durable what is written */    \
+        X(TRUST_LATER, "trust-later")           /* a group's being there proves what is before */  \
+        X(SKIP_INTERVAL, "skip-interval")       /* what is not synced stays so when its time is */ \
         X(FORGET_PRODUCERS, "forget-producers") /* a checkpoint leaves producers out */            \
         X(FRAME_LENGTHS, "frame-lengths")       /* a frame's lengths are not held against its own */
 

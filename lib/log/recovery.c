@@ -18,6 +18,7 @@
 #include <inttypes.h>
 
 #include "base/alloc.h"
+#include "base/bug.h"
 #include "base/messages.h"
 #include "log/checkpoint.h"
 #include "log/entry.h"
@@ -192,7 +193,9 @@ static int look_ahead(struct scan *s, uint64_t pos) {
 
                 if (place == PLACE_GROUP && g.first_index > last_index &&
                     group_padded_bytes(g.length_bytes) <= s->window.size - pos) {
-                        s->ahead.durable_index = MAX(s->ahead.durable_index, g.durable_index);
+                        s->ahead.durable_index =
+                                MAX(s->ahead.durable_index,
+                                    BUG(TRUST_LATER) ? g.first_index - 1 : g.durable_index);
                         s->ahead.last_index = last_index = g.last_index;
                         pos += group_padded_bytes(g.length_bytes);
                 } else {
@@ -276,7 +279,8 @@ static int scan_group(struct scan *s, const struct group_header *g, uint64_t pos
         follows_bad = s->bad.is_set;
         settle_bad(s, g->first_index);
 
-        s->durable_index = MAX(s->durable_index, g->durable_index); /* I3 */
+        s->durable_index = MAX(s->durable_index,
+                               BUG(TRUST_LATER) ? g->first_index - 1 : g->durable_index); /* I3 */
         r = scan_entries(s, g, pos);
         if (r < 0)
                 return r;

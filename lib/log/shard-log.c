@@ -480,6 +480,8 @@ static void on_sync_timer(struct io_timer *t, void *userdata) {
         struct shard_log *l = userdata;
 
         (void) t;
+        if (BUG(SKIP_INTERVAL))
+                return;
         l->sync_is_due = true;
         shard_log_try_start(l);
 }
@@ -558,7 +560,7 @@ static void start_group(struct shard_log *l, struct group *g) {
                 .first_index = g->first_index,
                 .last_index = g->last_index,
                 .last_term = g->last_term,
-                .durable_index = l->durable_index,
+                .durable_index = BUG(NAME_UNSYNCED) ? l->written_index : l->durable_index,
                 .durable_term = l->durable_term,
                 .commit_index = nameable_commit_index(l),
                 .length_bytes = (uint32_t) g->size,

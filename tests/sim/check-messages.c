@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Checkers acknowledged, invented, dense, order, twice and agree.
+ * Checkers acknowledged, invented, dense, order, twice, agree and lost.
  *
  * I1: place[] of a partition has, for each offset that anybody spoke of, the number of its message.
  */
@@ -26,6 +26,7 @@ enum outcome {
         UNMADE,
         ACKNOWLEDGED,
         FAILED,
+        LOST, /* it was acknowledged, and a power cut took it while it was young */
 };
 
 struct message {
@@ -33,7 +34,9 @@ struct message {
         unsigned producer, topic, partition;
         bool is_hostile;
         size_t size;
-        uint64_t offset; /* ACKNOWLEDGED: as it was said; else where it was read */
+        usec_t made_usec;
+        usec_t known_usec; /* acknowledged or read, whichever came first */
+        uint64_t offset;   /* ACKNOWLEDGED: as it was said; else where it was read */
         bool is_read;
 };
 
@@ -45,19 +48,23 @@ struct partition {
 
 struct sim_messages {
         struct sim_verdict *verdict;
+        const usec_t *now_usec;
         struct message *messages;
         uint64_t n, n_allocated;
         struct partition *partitions;
         size_t n_partitions;
         bool *refused; /* by topic */
         size_t n_refused;
-        uint64_t n_acknowledged, n_read;
+        uint64_t n_acknowledged, n_read, n_lost;
 };
 
-int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret) {
+int sim_messages_new(struct sim_verdict *verdict,
+                     const usec_t *now_usec,
+                     struct sim_messages **ret) {
         struct sim_messages *m = must(calloc(1, sizeof(*m)));
 
         m->verdict = verdict;
+        m->now_usec = now_usec;
         *ret = m;
         return 0;
 }
@@ -73,6 +80,10 @@ struct sim_messages *sim_messages_free(struct sim_messages *m) {
         free(m->refused);
         free(m);
         return NULL;
+}
+
+static usec_t now_usec(const struct sim_messages *m) {
+        return m->now_usec ? *m->now_usec : 0;
 }
 
 /* Images of a group write's header, each but for the salt as good as a real one, of entries far
@@ -126,7 +137,11 @@ uint64_t sim_messages_make(struct sim_messages *m,
         }
 
         m->messages[m->n] = (struct message){
-                .producer = producer, .topic = topic, .is_hostile = is_hostile, .size = size
+                .producer = producer,
+                .topic = topic,
+                .is_hostile = is_hostile,
+                .size = size,
+                .made_usec = now_usec(m),
         };
         fill_value(m, m->n, value);
         return m->n++;
@@ -206,6 +221,8 @@ put(struct sim_messages *m, uint64_t number, unsigned topic, unsigned partition,
                               partition,
                               offset);
 
+        if (!is_placed)
+                message->known_usec = now_usec(m);
         *place = number;
         message->partition = partition;
         message->offset = offset;
@@ -261,6 +278,11 @@ void sim_messages_on_read(struct sim_messages *m,
                 return;
         }
 
+        if (m->messages[number].outcome == LOST)
+                sim_violation(m->verdict,
+                              "lost",
+                              "message %" PRIu64 " was lost in a power cut, and has come back",
+                              number);
         put(m, number, topic, partition, offset);
         m->messages[number].is_read = true;
         m->n_read++;
@@ -275,6 +297,61 @@ void sim_messages_on_refused(struct sim_messages *m, unsigned topic) {
                 m->n_refused = topic + 1;
         }
         m->refused[topic] = true;
+}
+
+void sim_messages_on_power_lost(struct sim_messages *m,
+                                uint64_t (*next_offset)(void *userdata,
+                                                        unsigned topic,
+                                                        unsigned partition),
+                                void *userdata,
+                                usec_t before_usec) {
+
+        usec_t first_usec = USEC_INFINITY; /* when the first that is lost was acknowledged */
+
+        for (size_t i = 0; i < m->n_partitions; i++) {
+                struct partition *p = m->partitions + i;
+                const uint64_t next = next_offset(userdata, p->topic, p->number);
+
+                for (uint64_t offset = next; offset < p->n; offset++) {
+                        struct message *message = m->messages + p->place[offset];
+
+                        if (p->place[offset] == NOBODY)
+                                continue;
+                        if (message->known_usec <= before_usec)
+                                sim_violation(m->verdict,
+                                              "lost",
+                                              "message %" PRIu64
+                                              " of topic %u partition %u offset %" PRIu64
+                                              " was there at %" PRIu64
+                                              " and is lost, and what was there at %" PRIu64
+                                              " must not be",
+                                              p->place[offset],
+                                              p->topic,
+                                              p->number,
+                                              offset,
+                                              message->known_usec,
+                                              before_usec);
+                        if (message->outcome == ACKNOWLEDGED) {
+                                first_usec = MIN(first_usec, message->known_usec);
+                                message->outcome = LOST;
+                                m->n_lost++;
+                        }
+                        message->is_read = false;
+                        p->place[offset] = NOBODY;
+                }
+                p->n = MIN(p->n, next);
+        }
+
+        for (uint64_t i = 0; i < m->n; i++)
+                if (m->messages[i].outcome == ACKNOWLEDGED && m->messages[i].made_usec > first_usec)
+                        sim_violation(m->verdict,
+                                      "lost",
+                                      "message %" PRIu64 " was made at %" PRIu64
+                                      " and is there, one that was acknowledged at %" PRIu64
+                                      " is lost",
+                                      i,
+                                      m->messages[i].made_usec,
+                                      first_usec);
 }
 
 static bool is_refused(const struct sim_messages *m, unsigned topic) {
@@ -352,6 +429,10 @@ void sim_messages_judge(struct sim_messages *m) {
 
 uint64_t sim_messages_n_acknowledged(const struct sim_messages *m) {
         return m->n_acknowledged;
+}
+
+uint64_t sim_messages_n_lost(const struct sim_messages *m) {
+        return m->n_lost;
 }
 
 uint64_t sim_messages_n_read(const struct sim_messages *m) {

@@ -16,7 +16,10 @@ struct sim_messages;
  * (log/format.h), one of which lies where the log looks for one. */
 #define SIM_VALUE_BYTES_HOSTILE 34000u
 
-int sim_messages_new(struct sim_verdict *verdict, struct sim_messages **ret);
+/* @now_usec: the clock; borrows, NULL: it stands still. */
+int sim_messages_new(struct sim_verdict *verdict,
+                     const usec_t *now_usec,
+                     struct sim_messages **ret);
 struct sim_messages *sim_messages_free(struct sim_messages *m);
 DEFINE_CLEANUP(struct sim_messages *, sim_messages_free)
 
@@ -56,9 +59,25 @@ void sim_messages_on_read(struct sim_messages *m,
  * counts as refused, not as lost. */
 void sim_messages_on_refused(struct sim_messages *m, unsigned topic);
 
+/**
+ * sim_messages_on_power_lost() - the broker is up again on what a power cut left
+ * @next_offset: of a partition, as the broker has it now: what was there from here on is lost
+ * @before_usec: what was acknowledged, or read, at or before this is there
+ *
+ * What is lost is the end of the log: whatever was made when a message that is lost had been
+ * acknowledged is lost too. From now on those places are free.
+ */
+void sim_messages_on_power_lost(struct sim_messages *m,
+                                uint64_t (*next_offset)(void *userdata,
+                                                        unsigned topic,
+                                                        unsigned partition),
+                                void *userdata,
+                                usec_t before_usec);
+
 /* When all has been read: is all there that must be? */
 void sim_messages_judge(struct sim_messages *m);
 
 uint64_t sim_messages_n_acknowledged(const struct sim_messages *m);
+uint64_t sim_messages_n_lost(const struct sim_messages *m); /* to power cuts */
 uint64_t sim_messages_n_read(const struct sim_messages *m);
 uint64_t sim_messages_n_made(const struct sim_messages *m);

@@ -76,6 +76,11 @@ void sim_positions_on_committed(struct sim_positions *p, unsigned group) {
                                 MAX(p->positions[i].committed, p->positions[i].under_way);
 }
 
+void sim_positions_on_power_lost(struct sim_positions *p) {
+        for (size_t i = 0; i < p->n; i++)
+                p->positions[i].committed = p->positions[i].under_way = 0;
+}
+
 void sim_positions_on_leave(struct sim_positions *p, unsigned group) {
         for (size_t i = 0; i < p->n; i++)
                 if (p->positions[i].group == group)

@@ -20,6 +20,8 @@ void sim_positions_on_commit(struct sim_positions *p,
 /* All commits of the group that had begun were said to be done. */
 void sim_positions_on_committed(struct sim_positions *p, unsigned group);
 /* The reader is gone: it will not hear of what is under way. */
+/* What was committed last may be lost, in a power cut. */
+void sim_positions_on_power_lost(struct sim_positions *p);
 void sim_positions_on_leave(struct sim_positions *p, unsigned group);
 /* A new reader of the group is given this offset first. */
 void sim_positions_on_start(struct sim_positions *p,

@@ -164,7 +164,7 @@ static void prepare_last_words(uint64_t seed) {
 }
 
 int main(int argc, char *argv[]) {
-        uint64_t n_runs = 0, n_acknowledged = 0, n_read = 0;
+        uint64_t n_runs = 0, n_acknowledged = 0, n_read = 0, n_lost = 0;
         usec_t begin = now_monotonic_usec();
 
         parse_arguments(argc, argv);
@@ -183,6 +183,7 @@ int main(int argc, char *argv[]) {
                 sim_run(&options, &result);
                 n_runs++;
                 n_acknowledged += result.n_acknowledged;
+                n_lost += result.n_lost;
                 n_read += result.n_read;
 
                 if (arg_hash)
@@ -203,9 +204,10 @@ int main(int argc, char *argv[]) {
 
         if (!arg_quiet)
                 printf("%" PRIu64 " runs clean: %" PRIu64 " messages acknowledged, %" PRIu64
-                       " read\n",
+                       " read, %" PRIu64 " not synced yet and lost\n",
                        n_runs,
                        n_acknowledged,
-                       n_read);
+                       n_read,
+                       n_lost);
         return EXIT_SUCCESS;
 }

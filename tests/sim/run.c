@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "drmqd/core/core.h"
 #include "tests/sim/admin.h"
 #include "tests/sim/nemesis.h"
 
@@ -54,6 +55,7 @@ static void set_up_server(struct run *run) {
         c->default_partitions = random_between(r, 1, 4);
         c->segment_bytes = PICK(r, 1 << 20, 1 << 20, 2 << 20);
         c->checkpoint_bytes = PICK(r, 16 << 10, 64 << 10, 256 << 10, 16 << 20);
+        c->reserve_bytes = PICK(r, 0, 1 << 20, RESERVE_BYTES_DEFAULT);
         c->request_budget_bytes = PICK(r, 1 << 20, REQUEST_BUDGET_BYTES_DEFAULT);
         c->fetch_budget_bytes = PICK(r, 1 << 20, FETCH_BUDGET_BYTES_DEFAULT);
 }
@@ -115,7 +117,18 @@ static void set_up(struct run *run, uint64_t seed) {
                 .n_topics = (unsigned) random_between(&run->random, 1, 4),
                 .may_find_damage = random_chance(&run->random, 1, 5),
         };
-        (void) sim_messages_new(run->verdict, &run->clients.messages);
+        /* Where damage is, nobody can tell what a power cut took from what is refused. */
+        if (!run->clients.may_find_damage)
+                run->server.config.sync_usec = PICK(&run->random,
+                                                    0,
+                                                    0,
+                                                    0,
+                                                    20 * USEC_PER_MSEC,
+                                                    100 * USEC_PER_MSEC,
+                                                    USEC_PER_SEC,
+                                                    USEC_INFINITY);
+        (void) sim_messages_new(
+                run->verdict, &sim_world_net(run->world)->now_usec, &run->clients.messages);
         (void) sim_positions_new(run->verdict, &run->clients.positions);
 
         run->n_senders = (unsigned) random_between(&run->random, 1, SIM_SENDERS_MAX);
@@ -159,6 +172,40 @@ static void tear_down(struct run *run) {
 
 /* ---- Running ---- */
 
+/* As the broker has it, of one of the topics of this run. */
+static uint64_t next_offset(void *userdata, unsigned topic, unsigned partition) {
+        const struct broker *b = userdata;
+        char name[32];
+
+        sim_topic_name(name, topic);
+        MAP_FOREACH(&b->shards[SHARD_METADATA]->state->topic_partitions, n) {
+                const struct topic_partition *tp = CONTAINER_OF(n, struct topic_partition, by_id);
+                const struct partition *p;
+
+                if (tp->number != partition || !streq(tp->topic->name, name))
+                        continue;
+                p = state_partition(b->shards[SHARD_DATA]->state, tp->id);
+                return p ? p->next_offset : 0;
+        }
+        return 0;
+}
+
+/* The broker is ready again, and a power cut may have taken what it had not synced. Readers lost
+ * power too. */
+static void look_at_loss(struct run *run) {
+        if (!run->server.has_lost_end)
+                return;
+
+        run->server.has_lost_end = false;
+        for (unsigned i = 0; i < run->n_readers; i++)
+                sim_reader_kill(run->readers + i);
+        sim_messages_on_power_lost(
+                run->clients.messages, next_offset, run->server.broker, run->server.kept_usec);
+        sim_positions_on_power_lost(run->clients.positions);
+        for (unsigned i = 0; i < run->n_readers; i++)
+                sim_reader_start(run->readers + i);
+}
+
 /* One event, or what is due at @until. Return: whether to go on. */
 static bool step(struct run *run, usec_t until) {
         usec_t next = MIN(until, sim_server_next_usec(&run->server));
@@ -173,6 +220,7 @@ static bool step(struct run *run, usec_t until) {
         if (run->has_nemesis)
                 next = MIN(next, sim_nemesis_next_usec(&run->nemesis));
         (void) sim_world_step(run->world, MAX(next, sim_world_now(run->world)));
+        look_at_loss(run);
         sim_server_settle(&run->server);
         if (run->has_nemesis)
                 sim_nemesis_settle(&run->nemesis);
@@ -325,6 +373,7 @@ void sim_run(const struct sim_run_options *o, struct sim_run_result *ret) {
         ret->simulated_usec = sim_world_now(run.world);
         ret->n_sent = sim_messages_n_made(run.clients.messages);
         ret->n_acknowledged = sim_messages_n_acknowledged(run.clients.messages);
+        ret->n_lost = sim_messages_n_lost(run.clients.messages);
         ret->n_read = sim_messages_n_read(run.clients.messages);
         tear_down(&run);
 

@@ -20,7 +20,7 @@ struct sim_run_result {
         struct sim_verdict verdict; /* checker NULL: clean */
         uint64_t hash;              /* of the trace */
         uint64_t n_lines;
-        uint64_t n_sent, n_acknowledged, n_read;
+        uint64_t n_sent, n_acknowledged, n_read, n_lost;
         usec_t simulated_usec;
 };
 

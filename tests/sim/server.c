@@ -20,12 +20,25 @@ static void on_log(void *userdata, const struct log_record *record) {
         sim_trace(sim_world_trace(s->world), "broker says <%d>: %s", record->level, record->text);
 }
 
+/* What was reported before it was synced may be lost where it was younger than the interval, a write
+ * and a sync, when the process ended. */
+static void note_power_lost(struct sim_server *s) {
+        const usec_t young_usec = usec_add(s->config.sync_usec, 4 * s->slow_usec);
+
+        s->has_lost_end = s->lost_power && s->config.sync_usec > 0;
+        s->kept_usec = s->had_stopped ? USEC_INFINITY : usec_sub(s->ended_usec, young_usec);
+        s->ended_usec = USEC_INFINITY;
+        s->lost_power = s->had_stopped = false;
+        s->slow_usec = s->speed.log_max;
+}
+
 static void on_ready(void *userdata) {
         struct sim_server *s = userdata;
         struct broker_summary summary;
 
         sim_trace(sim_world_trace(s->world), "broker is ready");
         s->is_ready = true;
+        note_power_lost(s);
         s->n_starts_failed = 0;
         broker_summary(s->broker, &summary);
         if (!summary.is_writable && !s->may_find_damage)
@@ -103,6 +116,7 @@ void sim_server_init(struct sim_server *s,
         (void) sim_disk_check_new(v, s->disk, SIM_SERVER_DATA_DIR, &s->check);
 
         broker_config_init(&s->config);
+        s->ended_usec = USEC_INFINITY;
         s->config.data_dir = SIM_SERVER_DATA_DIR;
         s->config.node_name = "node1";
         s->config.node_id = 1;
@@ -114,8 +128,13 @@ void sim_server_init(struct sim_server *s,
 
 /* The process is gone, in whatever way. */
 static void end_process(struct sim_server *s, bool is_silent) {
-        if (s->process)
+        if (s->process) {
+                s->ended_usec = MIN(s->ended_usec, sim_world_now(s->world));
+                s->had_stopped = s->had_stopped || s->is_stopped;
+                /* a sync that failed has lost what it did not write */
+                s->lost_power = s->lost_power || s->fatal == -EIO;
                 sim_process_kill(s->process, is_silent);
+        }
         s->broker = broker_free(s->broker);
         s->process = sim_process_free(s->process);
         s->is_ready = false;
@@ -136,6 +155,9 @@ void sim_server_end(struct sim_server *s, bool power_cut, usec_t down_usec) {
                 sim_disk_power_cut(s->disk);
         else
                 sim_disk_kill(s->disk);
+        s->lost_power = s->lost_power || power_cut;
+        if (power_cut && s->config.sync_usec > 0)
+                down_usec = MAX(down_usec, RESTART_USEC); /* no answer is still on its way then */
         s->restart_usec = sim_world_now(s->world) + down_usec;
 }
 
@@ -201,6 +223,7 @@ void sim_server_settle(struct sim_server *s) {
 
         if (s->has_disk_faults)
                 s->had_disk_faults = true;
+        s->slow_usec = MAX(s->slow_usec, s->speed.log_max);
 
         if (s->process && (s->has_crashed || sim_disk_has_crashed(s->disk)))
                 sim_server_end(s,

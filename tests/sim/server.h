@@ -31,6 +31,14 @@ struct sim_server {
         usec_t restart_usec;      /* while it is down; USEC_INFINITY: not by itself */
         unsigned n_starts_failed; /* in a row */
 
+        /* Between two times that it was ready. */
+        usec_t ended_usec; /* when it ended first; USEC_INFINITY: it has not */
+        bool lost_power;   /* after that */
+        bool had_stopped;  /* it ended in good order, and was not ready again */
+        usec_t slow_usec;  /* the longest that a job of the log took */
+        usec_t kept_usec;  /* has_lost_end: what was acknowledged at or before this is not lost */
+        bool has_lost_end; /* to be cleared by who looks: it is ready again, after a power cut */
+
         /* What the nemesis has done to it, so that what follows from it is no violation. */
         bool may_find_damage; /* for good */
         bool has_disk_faults; /* at the moment: errors, or too little space */

@@ -20,6 +20,7 @@
 
 struct messages {
         struct sim_verdict verdict;
+        usec_t now_usec;
         struct sim_messages *m;
         uint8_t values[8][SIZE];
         uint64_t numbers[8];
@@ -28,7 +29,7 @@ struct messages {
 /* Messages 0 to 7 of producer 1, given for topic 0. */
 static void messages_begin(struct messages *t) {
         *t = (struct messages){};
-        ASSERT_OK(sim_messages_new(&t->verdict, &t->m));
+        ASSERT_OK(sim_messages_new(&t->verdict, &t->now_usec, &t->m));
         for (unsigned i = 0; i < ELEMENTSOF(t->values); i++)
                 t->numbers[i] = sim_messages_make(t->m,
                                                   /* producer= */ 1,
@@ -51,6 +52,78 @@ static void messages_end(struct messages *t, const char *checker) {
         sim_messages_judge(t->m);
         ASSERT_STREQ(t->verdict.checker, checker);
         t->m = sim_messages_free(t->m);
+}
+
+/* What a broker says after a power cut: where the partition ends. */
+static uint64_t ends_at(void *userdata, unsigned topic, unsigned partition) {
+        (void) topic;
+        (void) partition;
+        return *(const uint64_t *) userdata;
+}
+
+TEST(a_power_cut_may_take_the_end_that_was_young) {
+        struct messages t;
+        uint64_t end = 2;
+
+        messages_begin(&t);
+        for (unsigned i = 0; i < 4; i++) {
+                t.now_usec = 100 + i;
+                acknowledge(&t, i, i);
+        }
+        sim_messages_on_power_lost(t.m, ends_at, &end, /* before_usec= */ 101);
+        ASSERT_NULL(t.verdict.checker);
+        ASSERT_EQ(sim_messages_n_lost(t.m), 2);
+        acknowledge(&t, 4, 2); /* the places are free */
+        read_at(&t, 0, 0);
+        read_at(&t, 1, 1);
+        read_at(&t, 4, 2);
+        messages_end(&t, NULL);
+}
+
+TEST(a_power_cut_that_takes_what_was_old_is_found) {
+        struct messages t;
+        uint64_t end = 2;
+
+        messages_begin(&t);
+        for (unsigned i = 0; i < 4; i++) {
+                t.now_usec = 100 + i;
+                acknowledge(&t, i, i);
+        }
+        sim_messages_on_power_lost(t.m, ends_at, &end, /* before_usec= */ 102);
+        messages_end(&t, "lost");
+}
+
+static uint64_t ends_elsewhere(void *userdata, unsigned topic, unsigned partition) {
+        (void) userdata;
+        (void) topic;
+        return partition == 0 ? 0 : 1;
+}
+
+TEST(a_hole_that_a_power_cut_leaves_is_found) {
+        uint8_t value[SIZE];
+        struct messages t;
+        uint64_t later;
+
+        messages_begin(&t);
+        t.now_usec = 100;
+        acknowledge(&t, 0, 0);
+        t.now_usec = 200;
+        later = sim_messages_make(t.m, 1, 0, /* is_hostile= */ false, SIZE, value);
+        sim_messages_on_acknowledged(t.m, later, 0, /* partition= */ 1, 0);
+        sim_messages_on_power_lost(t.m, ends_elsewhere, NULL, /* before_usec= */ 0);
+        messages_end(&t, "lost");
+}
+
+TEST(a_message_that_was_lost_and_comes_back_is_found) {
+        struct messages t;
+        uint64_t end = 0;
+
+        messages_begin(&t);
+        t.now_usec = 100;
+        acknowledge(&t, 0, 0);
+        sim_messages_on_power_lost(t.m, ends_at, &end, /* before_usec= */ 0);
+        read_at(&t, 0, 0);
+        messages_end(&t, "lost");
 }
 
 TEST(what_is_right_is_no_violation) {
