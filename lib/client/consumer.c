@@ -382,7 +382,10 @@ int consumer_take(struct consumer *k, size_t n_max) {
 
                 k->has_released = true;
                 chunk_spend(c);
-                source_pass(s, (uint64_t) batch_next_offset(&c->view));
+                /* behind the last of them may lie what is gone, or holds no messages */
+                source_pass(s,
+                            list_is_empty(&s->chunks) ? s->fetch_offset
+                                                      : (uint64_t) batch_next_offset(&c->view));
                 if (!list_is_empty(&s->in_ready)) { /* others have their turn (I6) */
                         list_remove(&s->in_ready);
                         list_append(&k->ready, &s->in_ready);
