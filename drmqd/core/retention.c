@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/alloc.h"
+#include "base/bug.h"
 #include "base/messages.h"
 #include "drmqd/core/shard.h"
 #include "log/ends.h"
@@ -125,6 +126,8 @@ encode_log_start(const struct retention *r, size_t n, uint64_t index, struct byt
         const struct log_end *ends = log_ends_all(r->ends, &n_ends);
 
         byte_writer_u8(w, ADMIN_LOG_START);
+        if (BUG(DROP_SILENTLY))
+                n = 0;
         byte_writer_uleb(w, index);
         byte_writer_uleb(w, n);
         for (size_t i = 0; i < n; i++) {
@@ -307,7 +310,7 @@ static void retention_look(struct retention *r) {
                                     open_bytes,
                                     &limits,
                                     io_wall_ms(s->io),
-                                    s->checkpoint_index,
+                                    BUG(DROP_EARLY) ? UINT64_MAX : s->checkpoint_index,
                                     &wants_checkpoint);
         if (r->limits.max_age_usec > 0 && n > 0)
                 retention_set_timer(r, next_look_usec(r, segments));
@@ -321,6 +324,7 @@ static void retention_look(struct retention *r) {
 
 void retention_check(struct retention *r) {
         struct shard *s = r->shard;
+        uint64_t drop_index;
 
         assert(r);
 
@@ -328,8 +332,9 @@ void retention_check(struct retention *r) {
                 return;
 
         /* I1 */
-        if (s->checkpoint_log_start_index >= shard_log_first_index(s->log)) {
-                int k = shard_log_drop(s->log, s->checkpoint_log_start_index);
+        drop_index = BUG(DROP_EARLY) ? s->state->log_start_index : s->checkpoint_log_start_index;
+        if (drop_index >= shard_log_first_index(s->log)) {
+                int k = shard_log_drop(s->log, drop_index);
 
                 if (k < 0) {
                         retention_fail(r, k);

@@ -346,6 +346,8 @@ static int checkpoint_job_run(struct io_job *job) {
                         break;
                 if (e.index <= s->index)
                         continue;
+                if (e.index != s->index + 1)
+                        return -EBADMSG; /* the log begins behind the last checkpoint: the same */
                 r = state_apply(s, &e);
                 if (r < 0)
                         return r;
@@ -547,6 +549,10 @@ static int shard_apply_stored(struct shard *s, uint64_t to_index) {
         };
         int r;
 
+        if (s->state->index >= to_index)
+                return 0;
+        s->has_gap =
+                s->has_gap || replay.from_index > s->state->index + 1; /* it begins behind that */
         if (replay.from_index > to_index)
                 return 0;
 

@@ -21,6 +21,8 @@
         X(TRUST_LATER, "trust-later")           /* a group's being there proves what is before */  \
         X(SKIP_INTERVAL, "skip-interval")       /* what is not synced stays so when its time is */ \
         X(FORGET_PRODUCERS, "forget-producers") /* a checkpoint leaves producers out */            \
+        X(DROP_EARLY, "drop-early")             /* segments go before a checkpoint has all */      \
+        X(DROP_SILENTLY, "drop-silently")       /* first offsets are not logged */                 \
         X(FRAME_LENGTHS, "frame-lengths")       /* a frame's lengths are not held against its own */
 
 enum bug {

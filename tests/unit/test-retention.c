@@ -672,6 +672,33 @@ TEST(a_cut_does_not_hide_what_comes_after_it) {
 
 /* ---- A beginning that is missing ---- */
 
+/* Whatever is left, be it nothing: what the next offsets are is not known where it was not all
+ * replayed. */
+TEST(a_log_that_begins_behind_the_state_is_not_written_to) {
+        struct fixture f;
+        uint64_t first_index;
+
+        init(&f, 1);
+        start(&f);
+        produce(&f, 8);
+        ASSERT_EQ(shard_log_roll(f.shard->log), 0);
+        run(&f);
+        first_index = shard_log_last_index(f.shard->log) + 1;
+        ASSERT_EQ(shard_log_n_segments(f.shard->log), 2);
+        power_cut(&f);
+
+        ASSERT_OK(io_unlink(f.io, DIR "/00000000000000000001.log"));
+        ASSERT_OK(io_sync_dir(f.io, DIR));
+        ASSERT_OK(shard_new(f.io, &f.config, &events, &f, &f.shard));
+        ASSERT_EQ(shard_log_first_index(f.shard->log), first_index);
+        ASSERT_EQ(f.shard->report.n_damaged_regions, 1);
+        shard_start(f.shard);
+        run(&f);
+        ASSERT_FALSE(shard_is_writable(f.shard));
+        ASSERT_FALSE(shard_knows_its_end(f.shard));
+        done(&f);
+}
+
 TEST(a_file_that_is_missing_at_the_beginning_is_damage) {
         struct fixture f;
         _cleanup_(mem_freep) char *path = NULL;
