@@ -109,6 +109,39 @@ void exposition_number(struct exposition *e, const struct label *labels, size_t 
         end_sample(e);
 }
 
+void exposition_number_of(struct exposition *e, const void *labels, size_t n, uint64_t value) {
+        char d[DIGITS_MAX], *first = digits(d, value, 1);
+        size_t n_family, n_digits = (size_t) (d + DIGITS_MAX - first);
+        uint8_t *p;
+
+        assert(e);
+        assert(labels);
+
+        n_family = strlen(e->family);
+        p = byte_writer_put(e->w, n_family + n + 1 + n_digits + 1);
+        if (!p)
+                return;
+        memcpy(p, e->family, n_family);
+        p += n_family;
+        memcpy(p, labels, n);
+        p += n;
+        *p++ = ' ';
+        memcpy(p, first, n_digits);
+        p[n_digits] = '\n';
+}
+
+void exposition_labels(struct byte_writer *w, const struct label *labels, size_t n) {
+        struct exposition e = { .w = w };
+
+        assert(w);
+        assert(labels);
+        assert(n > 0);
+
+        for (size_t i = 0; i < n; i++)
+                put_label(&e, i == 0, labels + i);
+        byte_writer_u8(w, '}');
+}
+
 void exposition_seconds(struct exposition *e, const struct label *labels, size_t n, usec_t usec) {
         assert(e);
         assert(labels || n == 0);

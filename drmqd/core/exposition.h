@@ -29,6 +29,10 @@ struct label {
 void exposition_family(struct exposition *e, const char *name, const char *type, const char *help);
 /* One sample of the family. */
 void exposition_number(struct exposition *e, const struct label *labels, size_t n, uint64_t value);
+/* The same with labels that were made ready, @n bytes of exposition_labels(): for many families with
+ * the same labels. */
+void exposition_number_of(struct exposition *e, const void *labels, size_t n, uint64_t value);
+void exposition_labels(struct byte_writer *w, const struct label *labels, size_t n);
 /* The same of a duration, in seconds. */
 void exposition_seconds(struct exposition *e, const struct label *labels, size_t n, usec_t usec);
 /* All samples of a histogram: cumulative buckets, sum and count. */

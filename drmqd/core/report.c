@@ -21,11 +21,10 @@
 /* Of a number in decimal, as a label's value. */
 #define NUMBER_MAX 24u
 
-/* A partition that has series of its own, and what they are called. */
+/* A partition that has series of its own, and their labels. */
 struct series {
         const struct traffic *traffic;
-        const char *topic;
-        char partition[NUMBER_MAX];
+        size_t labels_pos, labels_bytes; /* in report.labels */
 };
 
 struct report {
@@ -35,6 +34,7 @@ struct report {
         struct label shard[N_SHARDS];
         struct series *series; /* mem_free() */
         size_t n_series;
+        struct byte_writer labels; /* of all series */
 };
 
 static const char *const request_names[] = {
@@ -65,19 +65,26 @@ static int series_gather(struct report *r) {
                         CONTAINER_OF(n, struct partition_traffic, by_id);
                 const struct topic_partition *tp = state_topic_partition(
                         r->broker->shards[SHARD_METADATA]->state, p->partition_id);
-                struct series *s = r->series + r->n_series;
+                const size_t pos = r->labels.size;
+                char number[NUMBER_MAX];
 
                 if (!tp) {
                         /* something of it was under way when it was deleted */
                         metrics_forget(m, p->partition_id);
                         continue;
                 }
-                s->traffic = &p->traffic;
-                s->topic = tp->topic->name;
-                (void) snprintf(s->partition, sizeof(s->partition), "%" PRIu32, tp->number);
-                r->n_series++;
+                (void) snprintf(number, sizeof(number), "%" PRIu32, tp->number);
+                exposition_labels(&r->labels,
+                                  (const struct label[]){ { "topic", tp->topic->name },
+                                                          { "partition", number } },
+                                  2);
+                r->series[r->n_series++] = (struct series){
+                        .traffic = &p->traffic,
+                        .labels_pos = pos,
+                        .labels_bytes = r->labels.size - pos,
+                };
         }
-        return 0;
+        return byte_writer_result(&r->labels);
 }
 
 static void report_family(struct report *r, const char *name, const char *help, size_t member) {
@@ -87,13 +94,12 @@ static void report_family(struct report *r, const char *name, const char *help, 
 #define TRAFFIC_MEMBER(t) (*(const uint64_t *) ((const char *) (t) + member))
         exposition_family(&r->e, name, COUNTER, help);
         for (size_t i = 0; i < r->n_series; i++) {
-                const struct series *s = r->series + i;
-                const struct label labels[] = {
-                        { "topic", s->topic },
-                        { "partition", s->partition },
-                };
+                const struct series *series = r->series + i;
 
-                exposition_number(&r->e, labels, ELEMENTSOF(labels), TRAFFIC_MEMBER(s->traffic));
+                exposition_number_of(&r->e,
+                                     r->labels.data + series->labels_pos,
+                                     series->labels_bytes,
+                                     TRAFFIC_MEMBER(series->traffic));
         }
         exposition_number(&r->e, &deleted, 1, TRAFFIC_MEMBER(&m->deleted));
         exposition_number(&r->e, NULL, 0, TRAFFIC_MEMBER(&m->rest));
@@ -500,6 +506,18 @@ static void report_process(struct report *r) {
                u.n_files_max);
 }
 
+static void report_all(struct report *r) {
+        report_traffic(r);
+        report_requests(r);
+        report_connections(r);
+        report_budgets(r);
+        report_raft(r);
+        report_logs(r);
+        report_states(r);
+        report_node(r);
+        report_process(r);
+}
+
 int broker_report(struct broker *b, struct byte_writer *w) {
         static const char *const numbers[N_SHARDS] = { "0", "1" };
         struct report r = { .e.w = w, .broker = b };
@@ -508,25 +526,19 @@ int broker_report(struct broker *b, struct byte_writer *w) {
         assert(b);
         assert(w);
 
-        k = series_gather(&r);
-        if (k < 0)
-                return k;
-
         for (size_t i = 0; i < N_SHARDS; i++) {
                 shard_log_stats(b->shards[i]->log, r.logs + i);
                 r.shard[i] = (struct label){ "shard", numbers[i] };
         }
-        report_traffic(&r);
-        report_requests(&r);
-        report_connections(&r);
-        report_budgets(&r);
-        report_raft(&r);
-        report_logs(&r);
-        report_states(&r);
-        report_node(&r);
-        report_process(&r);
+        byte_writer_init(&r.labels, 0);
+        k = series_gather(&r);
+        if (k >= 0) {
+                report_all(&r);
+                k = byte_writer_result(w);
+        }
+        byte_writer_done(&r.labels);
         mem_free(r.series);
-        return byte_writer_result(w);
+        return k;
 }
 
 void handle_metrics(struct request *r) {

@@ -38,6 +38,8 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
         &drmq__proto__snapshot_read_response__descriptor,
         &drmq__proto__snapshot_delete_request__descriptor,
         &drmq__proto__snapshot_delete_response__descriptor,
+        &drmq__proto__metrics_request__descriptor,
+        &drmq__proto__metrics_response__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

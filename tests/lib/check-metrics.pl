@@ -75,11 +75,13 @@ while (<STDIN>) {
                 bad("a backslash in HELP that escapes nothing") if $help =~ s/\\[\\n]//gr =~ /\\/;
                 ($family, $type) = ($name, undef);
         } elsif (/^# TYPE (\S+) (counter|gauge|histogram)$/) {
-                bad("TYPE $1 without its HELP above") unless defined $family && $family eq $1 && !defined $type;
-                bad("$1 has two TYPE lines") if $types{$1};
-                $type = $types{$1} = $2;
-                bad("$1: a counter ends with _total, nothing else does") if ($2 eq 'counter') != ($1 =~ /_total$/);
-                bad("$1: its unit is not a base unit") if $1 =~ /_(ms|usec|us|milliseconds|microseconds|kb|mb|kilobytes|megabytes|percent)(_|$)/;
+                my $name = $1;
+
+                bad("TYPE $name without its HELP above") unless defined $family && $family eq $name && !defined $type;
+                bad("$name has two TYPE lines") if $types{$name};
+                $type = $types{$name} = $2;
+                bad("$name: a counter ends with _total, nothing else does") if ($type eq 'counter') != ($name =~ /_total$/);
+                bad("$name: its unit is not a base unit") if $name =~ /_(ms|usec|us|milliseconds|microseconds|kb|mb|kilobytes|megabytes|percent)(_|$)/;
         } elsif (/^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.+)\})? (\S+)$/) {
                 if (defined $type) { check_sample($1, $2 // '', $3) } else { bad("sample before TYPE") }
         } else {

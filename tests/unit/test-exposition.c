@@ -30,6 +30,25 @@ TEST(a_family_has_help_type_and_samples) {
                "drmq_x_total 18446744073709551615\n");
 }
 
+TEST(labels_that_were_made_ready_look_the_same) {
+        const struct label labels[] = { { "topic", "a\"b" }, { "partition", "0" } };
+        struct byte_writer w, ready, other;
+        struct exposition e = { .w = &w, .family = "x" };
+
+        byte_writer_init(&w, 0);
+        byte_writer_init(&other, 0);
+        byte_writer_init(&ready, 0);
+        exposition_labels(&ready, labels, 2);
+        exposition_number_of(&e, ready.data, ready.size, 4711);
+        e.w = &other;
+        exposition_number(&e, labels, 2, 4711);
+        ASSERT_EQ(w.size, other.size);
+        ASSERT_MEM(w.data, other.data, w.size);
+        byte_writer_done(&w);
+        byte_writer_done(&other);
+        byte_writer_done(&ready);
+}
+
 TEST(what_would_end_a_label_or_a_line_is_escaped) {
         const struct label label = { "l", "a\"b\\c\nd\\" };
         struct byte_writer w;
