@@ -61,6 +61,8 @@ static const struct output_column node_columns[] = {
         { NULL, "sync", OUTPUT_TEXT },
         { "Durable", "durable", OUTPUT_TEXT },
         { "Auto-create", "auto_create", OUTPUT_YES_NO },
+        { "Snapshots", "snapshots", OUTPUT_NUMBER },
+        { "Held for them", "snapshot_bytes", OUTPUT_BYTES },
         { "Shards", "shards", OUTPUT_LIST },
 };
 
@@ -175,6 +177,8 @@ static void add_node(struct output *o, const struct drmq_node_info *n, const cha
         output_text(o, n->sync);
         output_text(o, describe_sync(n->sync, durable, sizeof(durable)));
         output_number(o, n->auto_create);
+        output_number(o, n->n_snapshots);
+        output_number(o, n->snapshot_bytes);
         output_list(o, shard_rows(n));
 }
 

@@ -461,6 +461,7 @@ struct drmq_node_info {
         uint64_t n_connections, n_topics, n_partitions, request_bytes_used, request_bytes_limit,
                 pid;
         bool auto_create;
+        uint64_t n_snapshots, snapshot_bytes; /* held; for them alone */
         size_t n_shards;
         const struct drmq_shard_info *shards;
 };

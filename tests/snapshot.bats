@@ -82,7 +82,7 @@ nothing_left() {
         stop_drmqd d KILL
         start_drmqd --set log.segment_size=1M
         [ "$(drmq-snapshot list | cut -f 1)" = mine ]
-        drmqctl status --json | jq -e . >/dev/null
+        drmqctl status --json | jq -e ".snapshots == 1 and .snapshot_bytes == 0" >/dev/null
 
         drmq-snapshot delete mine
         [ -z "$(drmq-snapshot list)" ]

@@ -422,7 +422,7 @@ static void report_node(struct report *r) {
         const struct broker *b = r->broker;
         const struct node_identity *id = datadir_identity(b->datadir);
         const struct state *metadata = b->shards[SHARD_METADATA]->state;
-        uint64_t free_bytes = 0, total_bytes = 0;
+        uint64_t free_bytes = 0, total_bytes = 0, n_snapshots, snapshot_bytes;
         char node_id[NUMBER_MAX], why[256], cluster[FORMAT_MAX], incarnation[FORMAT_MAX];
         char interval[FORMAT_MAX];
         const struct label build = { "version", b->version };
@@ -475,6 +475,13 @@ static void report_node(struct report *r) {
                GAUGE,
                "Size of the file system of the data, 0: unknown.",
                total_bytes);
+        n_snapshots = snapshots_held(b, &snapshot_bytes);
+        single(r, "drmq_snapshots", GAUGE, "Snapshots that are held.", n_snapshots);
+        single(r,
+               "drmq_snapshot_bytes",
+               GAUGE,
+               "Held for snapshots alone: the log has dropped it.",
+               snapshot_bytes);
 }
 
 static void report_process(struct report *r) {

@@ -201,10 +201,14 @@ static struct snapshot_making *making_free(struct snapshot_making *m) {
 }
 DEFINE_CLEANUP(struct snapshot_making *, making_free)
 
-static int make_dir(struct io *io, const char *path) {
-        int r = io_mkdir(io, path);
+/* The folder of all snapshots, once. */
+static int make_home(const struct snapshot_making *m) {
+        int r;
 
-        return r == -EEXIST ? 0 : r;
+        r = io_mkdir(m->io, m->snapshots->dir);
+        if (r == -EEXIST)
+                return 0;
+        return r < 0 ? r : io_sync_dir(m->io, m->root);
 }
 
 /* Links one file of a shard. Return: 1; 0 it is not there. */
@@ -363,9 +367,7 @@ static int making_run(struct io_job *job) {
 
         r = remove_all(m->io, m->making_dir);
         if (r >= 0)
-                r = make_dir(m->io, m->snapshots->dir);
-        if (r >= 0)
-                r = io_sync_dir(m->io, m->root);
+                r = make_home(m);
         if (r >= 0)
                 r = io_mkdir(m->io, m->making_dir);
         for (size_t i = 0; r >= 0 && i < N_SHARDS; i++) {

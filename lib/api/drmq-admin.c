@@ -546,6 +546,8 @@ static int on_status(int r, const ProtobufCMessage *answer, void *userdata) {
                 .request_bytes_limit = m->request_bytes_limit,
                 .pid = m->pid,
                 .auto_create = m->auto_create,
+                .n_snapshots = m->n_snapshots,
+                .snapshot_bytes = m->snapshot_bytes,
         };
         mem_free(address);
         if (!info->name || !info->version || !info->data_dir || !info->sync || !info->address)

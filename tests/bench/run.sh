@@ -16,7 +16,7 @@ while [[ ${1:-} == -* ]]; do
         shift 2
 done
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(throughput latency crowd syncs idle restart topics tuning volume)
+[ ${#names[@]} -gt 0 ] || names=(throughput latency crowd syncs idle restart topics tuning volume snapshot)
 
 printf '%-58s %12s %12s %-7s %6s\n' figure asked measured '' ratio
 status=0

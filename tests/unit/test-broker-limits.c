@@ -1073,9 +1073,25 @@ static void ask_commit(struct broker_client *c, uint64_t id) {
                 broker_client_send(c, FRAME_POSITION_COMMIT, &q, NULL, 0, NULL, 0);
 }
 
+static void ask_snapshots(struct broker_client *c, _unused_ uint64_t id) {
+        Drmq__Proto__SnapshotCreateRequest create = DRMQ__PROTO__SNAPSHOT_CREATE_REQUEST__INIT;
+        Drmq__Proto__SnapshotDeleteRequest delete = DRMQ__PROTO__SNAPSHOT_DELETE_REQUEST__INIT;
+        Drmq__Proto__SnapshotReadRequest read = DRMQ__PROTO__SNAPSHOT_READ_REQUEST__INIT;
+
+        create.name = delete.name = read.name = (char *) "s";
+        broker_client_send(c, FRAME_SNAPSHOT_CREATE, &create, NULL, 0, NULL, 0);
+        broker_client_send(c, FRAME_SNAPSHOT_CREATE, &create, NULL, 0, NULL, 0);
+        for (int i = 0; i < 3; i++) {
+                broker_client_send(c, FRAME_SNAPSHOT_LIST, NULL, NULL, 0, NULL, 0);
+                broker_client_send(c, FRAME_SNAPSHOT_READ, &read, NULL, 0, NULL, 0);
+                broker_client_send(c, FRAME_SNAPSHOT_DELETE, &delete, NULL, 0, NULL, 0);
+        }
+}
+
 static void (*const asks[])(struct broker_client *c, uint64_t id) = {
-        ask_half_a_greeting, ask_half_a_frame, ask_produce, ask_duplicates, ask_fetch,
-        ask_long_poll,       ask_offsets,      ask_topics,  ask_deletes,    ask_commit,
+        ask_half_a_greeting, ask_half_a_frame, ask_produce,   ask_duplicates,
+        ask_fetch,           ask_long_poll,    ask_offsets,   ask_topics,
+        ask_deletes,         ask_commit,       ask_snapshots,
 };
 
 /* A broker whose reads go to jobs, a topic of 20 messages, and a client that asks, and dies

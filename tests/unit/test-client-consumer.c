@@ -221,8 +221,8 @@ TEST(an_offset_that_is_not_there_is_an_error_in_words) {
                 ASSERT_EQ(run_subscribe(&t, "t", NULL, 0, CONSUMER_FROM_OFFSET, offsets[i]), 1);
                 ASSERT_ERROR(run_take(&t, 10, USEC_PER_SEC), ERANGE);
                 ASSERT_NOT_NULL(strstr(t.text, "t/0"));
-                ASSERT_NOT_NULL(strstr(t.text,
-                                       i == 0 ? "offset 9 is gone" : "offset 101 is not there yet"));
+                ASSERT_NOT_NULL(strstr(
+                        t.text, i == 0 ? "offset 9 is gone" : "offset 101 is not there yet"));
                 ASSERT_NOT_NULL(strstr(t.text, "the first is 10 and the next to come 100"));
                 ASSERT_ERROR(run_take(&t, 10, USEC_PER_SEC),
                              ERANGE); /* nothing else is there to read */
