@@ -177,6 +177,7 @@ struct snapshot_making {
         char *incoming_dir;  /* "ROOT/incoming" */
         char *making_dir;    /* "ROOT/incoming/snapshot-NAME" */
         char *to;            /* "ROOT/snapshots/NAME" */
+        bool has_home;
         struct linked_shard shards[N_SHARDS];
         struct manifest *contents;
 };
@@ -201,14 +202,14 @@ static struct snapshot_making *making_free(struct snapshot_making *m) {
 }
 DEFINE_CLEANUP(struct snapshot_making *, making_free)
 
-/* The folder of all snapshots, once. */
+/* The folder of all snapshots; its name is synced once. */
 static int make_home(const struct snapshot_making *m) {
         int r;
 
-        r = io_mkdir(m->io, m->snapshots->dir);
-        if (r == -EEXIST)
+        if (m->has_home)
                 return 0;
-        return r < 0 ? r : io_sync_dir(m->io, m->root);
+        r = io_mkdir(m->io, m->snapshots->dir);
+        return r < 0 && r != -EEXIST ? r : io_sync_dir(m->io, m->root);
 }
 
 /* Links one file of a shard. Return: 1; 0 it is not there. */
@@ -455,6 +456,7 @@ static void making_end(struct snapshot_making *m, int error) {
                 making_refuse(m, error);
         } else {
                 m->contents = NULL;
+                s->has_home = true;
                 snapshots_insert(s, snapshot);
                 trace(b->tracer,
                       LOG_INFO,
@@ -576,6 +578,7 @@ static int making_new(struct snapshots *s,
         memcpy(m->contents->cluster_id, id->cluster_id, sizeof(id->cluster_id));
         memcpy(m->contents->incarnation, id->incarnation, sizeof(id->incarnation));
         memcpy(m->contents->version, b->version, strnlen(b->version, MANIFEST_WORD_MAX));
+        m->has_home = s->has_home;
         m->contents->token = q->token;
         m->contents->is_temporary = q->is_temporary;
         *ret = TAKE_PTR(m);

@@ -26,7 +26,8 @@ struct snapshot {
 
 struct snapshots {
         struct broker *broker;
-        char *dir; /* "DIR/snapshots" */
+        char *dir;     /* "DIR/snapshots" */
+        bool has_home; /* dir is there, and its name synced */
         size_t n_held;
         struct list held;
         struct snapshot_making *making; /* one at a time */
