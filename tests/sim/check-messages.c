@@ -44,6 +44,8 @@ struct partition {
         unsigned topic, number;
         uint64_t *place; /* I1 */
         uint64_t n, n_allocated;
+        uint64_t first_offset;  /* what is below is gone by decision */
+        uint64_t passed_offset; /* what is below was passed over by a reader */
 };
 
 struct sim_messages {
@@ -151,21 +153,21 @@ void sim_messages_unmake(struct sim_messages *m, uint64_t number) {
         m->messages[number].outcome = UNMADE;
 }
 
+static struct partition *find_partition(struct sim_messages *m, unsigned topic, unsigned number) {
+        for (size_t i = 0; i < m->n_partitions; i++)
+                if (m->partitions[i].topic == topic && m->partitions[i].number == number)
+                        return m->partitions + i;
+
+        m->partitions =
+                must(realloc(m->partitions, (m->n_partitions + 1) * sizeof(*m->partitions)));
+        m->partitions[m->n_partitions] = (struct partition){ .topic = topic, .number = number };
+        return m->partitions + m->n_partitions++;
+}
+
 /* The message at a place, to be read or set. */
 static uint64_t *
 find_place(struct sim_messages *m, unsigned topic, unsigned number, uint64_t offset) {
-        struct partition *p = NULL;
-
-        for (size_t i = 0; i < m->n_partitions && !p; i++)
-                if (m->partitions[i].topic == topic && m->partitions[i].number == number)
-                        p = m->partitions + i;
-
-        if (!p) {
-                m->partitions = must(
-                        realloc(m->partitions, (m->n_partitions + 1) * sizeof(*m->partitions)));
-                p = m->partitions + m->n_partitions++;
-                *p = (struct partition){ .topic = topic, .number = number };
-        }
+        struct partition *p = find_partition(m, topic, number);
 
         if (offset >= p->n_allocated) {
                 uint64_t n = MAX(offset + 1, p->n_allocated * 2);
@@ -340,6 +342,7 @@ void sim_messages_on_power_lost(struct sim_messages *m,
                         p->place[offset] = NOBODY;
                 }
                 p->n = MIN(p->n, next);
+                p->passed_offset = 0; /* what took it may be lost too */
         }
 
         for (uint64_t i = 0; i < m->n; i++)
@@ -352,6 +355,28 @@ void sim_messages_on_power_lost(struct sim_messages *m,
                                       i,
                                       m->messages[i].made_usec,
                                       first_usec);
+}
+
+void sim_messages_on_passed(struct sim_messages *m,
+                            unsigned topic,
+                            unsigned partition,
+                            uint64_t offset) {
+        struct partition *p = find_partition(m, topic, partition);
+
+        p->passed_offset = MAX(p->passed_offset, offset);
+}
+
+void sim_messages_on_gone(struct sim_messages *m,
+                          unsigned topic,
+                          unsigned partition,
+                          uint64_t first_offset) {
+        find_partition(m, topic, partition)->first_offset = first_offset;
+}
+
+static bool is_gone(struct sim_messages *m, const struct message *message) {
+        return message->outcome == ACKNOWLEDGED &&
+               message->offset <
+                       find_partition(m, message->topic, message->partition)->first_offset;
 }
 
 static bool is_refused(const struct sim_messages *m, unsigned topic) {
@@ -368,7 +393,17 @@ static void judge_partition(struct sim_messages *m, const struct partition *p) {
         struct last *last = NULL;
         size_t n_last = 0;
 
-        for (uint64_t offset = 0; offset < p->n; offset++) {
+        if (p->passed_offset > p->first_offset && !is_refused(m, p->topic))
+                sim_violation(m->verdict,
+                              "dense",
+                              "topic %u partition %u begins at %" PRIu64
+                              ", and a reader was given nothing up to %" PRIu64,
+                              p->topic,
+                              p->number,
+                              p->first_offset,
+                              p->passed_offset);
+
+        for (uint64_t offset = p->first_offset; offset < p->n; offset++) {
                 const struct message *message;
                 size_t i = 0;
 
@@ -412,7 +447,7 @@ void sim_messages_judge(struct sim_messages *m) {
                 const struct message *message = m->messages + i;
 
                 if (message->outcome == ACKNOWLEDGED && !message->is_read &&
-                    !is_refused(m, message->topic))
+                    !is_refused(m, message->topic) && !is_gone(m, message))
                         sim_violation(m->verdict,
                                       "acknowledged",
                                       "message %" PRIu64

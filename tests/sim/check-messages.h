@@ -74,6 +74,18 @@ void sim_messages_on_power_lost(struct sim_messages *m,
                                 void *userdata,
                                 usec_t before_usec);
 
+/* A reader that asked for what there is was given nothing of a partition up to @offset: so that must
+ * be gone. */
+void sim_messages_on_passed(struct sim_messages *m,
+                            unsigned topic,
+                            unsigned partition,
+                            uint64_t offset);
+/* By decision a partition begins at @first_offset. */
+void sim_messages_on_gone(struct sim_messages *m,
+                          unsigned topic,
+                          unsigned partition,
+                          uint64_t first_offset);
+
 /* When all has been read: is all there that must be? */
 void sim_messages_judge(struct sim_messages *m);
 

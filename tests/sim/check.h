@@ -13,6 +13,7 @@
  *     given (")
  *     twice         no message has two offsets (")
  *     agree         an offset has the same message whoever reads it, whenever (")
+ *     retention     what is gone was to go, and stays gone (check-retention.c)
  *     positions     a committed position does not go back (check-positions.c)
  *     topics        a topic is there from its making to its deletion; a partition's id is never
  *                   given twice (check-topics.c)

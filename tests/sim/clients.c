@@ -183,6 +183,9 @@ static void on_message(struct sim_reader *r, const struct consumer_message *m) {
                 /* Where damage is, a commit may be lost in it, and a position lie behind it. */
                 if (r->all->may_find_damage)
                         ;
+                else if (r->all->has_retention)
+                        sim_messages_on_passed(
+                                r->all->messages, topic, m->partition, r->group > 0 ? 0 : offset);
                 else if (r->group > 0)
                         sim_positions_on_start(
                                 r->all->positions, r->group, topic, m->partition, offset);
@@ -203,8 +206,10 @@ static void on_message(struct sim_reader *r, const struct consumer_message *m) {
                           m->partition,
                           offset,
                           place->next_offset);
-        if (offset != place->next_offset &&
-            (offset < place->next_offset || !r->all->may_find_damage))
+        if (offset > place->next_offset && r->all->has_retention)
+                sim_messages_on_passed(r->all->messages, topic, m->partition, offset);
+        else if (offset != place->next_offset &&
+                 (offset < place->next_offset || !r->all->may_find_damage))
                 sim_violation(r->all->verdict,
                               "dense",
                               "%s was given offset %" PRIu64

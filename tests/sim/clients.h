@@ -23,6 +23,7 @@ struct sim_clients {
         unsigned n_topics;
         unsigned next_producer; /* a sender that begins again is another producer */
         bool may_find_damage;   /* readers may be refused */
+        bool has_retention;     /* readers may find less than there was, at the beginning */
 };
 
 void sim_topic_name(char dest[static 32], unsigned topic);

@@ -164,7 +164,7 @@ static void prepare_last_words(uint64_t seed) {
 }
 
 int main(int argc, char *argv[]) {
-        uint64_t n_runs = 0, n_acknowledged = 0, n_read = 0, n_lost = 0;
+        uint64_t n_runs = 0, n_acknowledged = 0, n_read = 0, n_lost = 0, n_gone = 0;
         usec_t begin = now_monotonic_usec();
 
         parse_arguments(argc, argv);
@@ -185,6 +185,7 @@ int main(int argc, char *argv[]) {
                 n_acknowledged += result.n_acknowledged;
                 n_lost += result.n_lost;
                 n_read += result.n_read;
+                n_gone += result.n_gone;
 
                 if (arg_hash)
                         printf("seed %" PRIu64 " hash %016" PRIx64 " lines %" PRIu64 "\n",
@@ -204,10 +205,12 @@ int main(int argc, char *argv[]) {
 
         if (!arg_quiet)
                 printf("%" PRIu64 " runs clean: %" PRIu64 " messages acknowledged, %" PRIu64
-                       " read, %" PRIu64 " not synced yet and lost\n",
+                       " read, %" PRIu64 " not synced yet and lost, %" PRIu64
+                       " gone by retention\n",
                        n_runs,
                        n_acknowledged,
                        n_read,
-                       n_lost);
+                       n_lost,
+                       n_gone);
         return EXIT_SUCCESS;
 }

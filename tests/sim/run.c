@@ -33,6 +33,7 @@ struct run {
         struct sim_nemesis nemesis;
         bool has_nemesis;
         uint64_t n_events;
+        uint64_t n_gone;
 };
 
 static uint64_t pick(struct random *r, const uint64_t *values, size_t n) {
@@ -56,6 +57,8 @@ static void set_up_server(struct run *run) {
         c->segment_bytes = PICK(r, 1 << 20, 1 << 20, 2 << 20);
         c->checkpoint_bytes = PICK(r, 16 << 10, 64 << 10, 256 << 10, 16 << 20);
         c->reserve_bytes = PICK(r, 0, 1 << 20, RESERVE_BYTES_DEFAULT);
+        c->log_max_bytes = PICK(r, 0, 0, 2 << 20, 3 << 20);
+        c->log_max_age_usec = PICK(r, 0, 0, 0, 3 * USEC_PER_SEC);
         c->request_budget_bytes = PICK(r, 1 << 20, REQUEST_BUDGET_BYTES_DEFAULT);
         c->fetch_budget_bytes = PICK(r, 1 << 20, FETCH_BUDGET_BYTES_DEFAULT);
 }
@@ -104,6 +107,8 @@ static void set_up_reader(struct run *run, struct sim_reader *reader, unsigned n
         random_init(&reader->random, random_u64(r));
         reader->config.fetch_bytes = PICK(r, 10000, 1 << 20);
         reader->config.buffer_bytes = PICK(r, 100000, 8 << 20);
+        if (run->clients.has_retention)
+                reader->config.out_of_range = CONSUMER_OUT_OF_RANGE_BEGINNING;
 }
 
 static void set_up(struct run *run, uint64_t seed) {
@@ -116,6 +121,8 @@ static void set_up(struct run *run, uint64_t seed) {
                 .verdict = run->verdict,
                 .n_topics = (unsigned) random_between(&run->random, 1, 4),
                 .may_find_damage = random_chance(&run->random, 1, 5),
+                .has_retention = run->server.config.log_max_bytes > 0 ||
+                                 run->server.config.log_max_age_usec > 0,
         };
         /* Where damage is, nobody can tell what a power cut took from what is refused. */
         if (!run->clients.may_find_damage)
@@ -299,6 +306,11 @@ static void read_back(struct run *run) {
         broker_summary(run->server.broker, &summary);
         for (unsigned i = 0; i < run->clients.n_topics && !summary.is_writable; i++)
                 sim_messages_on_refused(run->clients.messages, i);
+        run->n_gone = sim_retention_judge(run->server.retention,
+                                          run->clients.messages,
+                                          run->server.broker,
+                                          run->clients.n_topics,
+                                          run->server.may_find_damage);
         sim_messages_judge(run->clients.messages);
 }
 
@@ -375,6 +387,7 @@ void sim_run(const struct sim_run_options *o, struct sim_run_result *ret) {
         ret->n_acknowledged = sim_messages_n_acknowledged(run.clients.messages);
         ret->n_lost = sim_messages_n_lost(run.clients.messages);
         ret->n_read = sim_messages_n_read(run.clients.messages);
+        ret->n_gone = run.n_gone;
         tear_down(&run);
 
         if (mem_bytes() != bytes_before)

@@ -21,6 +21,7 @@ struct sim_run_result {
         uint64_t hash;              /* of the trace */
         uint64_t n_lines;
         uint64_t n_sent, n_acknowledged, n_read, n_lost;
+        uint64_t n_gone; /* by retention */
         usec_t simulated_usec;
 };
 

@@ -47,6 +47,8 @@ static void on_ready(void *userdata) {
                         "damage",
                         "nothing was damaged, and the broker takes no messages after a start");
         sim_disk_check_on_ready(s->check, /* must_rise= */ !s->may_find_damage);
+        if (!s->may_find_damage)
+                sim_retention_on_ready(s->retention, s->broker, s->has_lost_end);
 }
 
 static void on_stopped(void *userdata) {
@@ -114,6 +116,7 @@ void sim_server_init(struct sim_server *s,
         (void) sim_disk_new(seed, &s->disk);
         sim_disk_set_trace(s->disk, sim_world_trace(w), "disk");
         (void) sim_disk_check_new(v, s->disk, SIM_SERVER_DATA_DIR, &s->check);
+        (void) sim_retention_new(v, &s->retention);
 
         broker_config_init(&s->config);
         s->ended_usec = USEC_INFINITY;
@@ -146,6 +149,7 @@ static void end_process(struct sim_server *s, bool is_silent) {
 void sim_server_done(struct sim_server *s) {
         end_process(s, /* is_silent= */ false);
         s->check = sim_disk_check_free(s->check);
+        s->retention = sim_retention_free(s->retention);
         s->disk = sim_disk_free(s->disk);
 }
 

@@ -8,6 +8,7 @@
 
 #include "drmqd/core/broker.h"
 #include "tests/sim/check-disk.h"
+#include "tests/sim/check-retention.h"
 #include "tests/sim/world.h"
 
 #define SIM_SERVER_ADDRESS "broker:9092"
@@ -18,6 +19,7 @@ struct sim_server {
         struct sim_verdict *verdict;
         struct sim_disk *disk;
         struct sim_disk_check *check;
+        struct sim_retention *retention;
         struct broker_config config;
         struct tracer tracer;
         struct sim_disk_speed speed;

@@ -83,6 +83,14 @@ found() {
         found forget-producers twice
 }
 
+@test "planted: segments go before a checkpoint has all that they mean" {
+        found drop-early damage start
+}
+
+@test "planted: what is gone is not said" {
+        found drop-silently damage retention
+}
+
 @test "what is not understood is refused" {
         run -2 drmq-sim --plant no-such-bug
         [[ $output == *"--plant: no-such-bug is not valid"* ]]
