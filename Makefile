@@ -96,6 +96,7 @@ replays := $(addprefix $(B)/tests/fuzz/replay-,$(fuzz_names))
 sim_suites := $(sort $(wildcard tests/sim/*.bats))
 crash_suites := $(sort $(wildcard tests/crash-*.bats))
 tool_suites := $(filter-out $(crash_suites),$(sort $(wildcard tests/*.bats)))
+manager := $(B)/tests/manager/manager
 benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(sort $(wildcard tests/bench/*.c)))
 
 # ---- Goals ----
@@ -127,7 +128,7 @@ clean:
 
 # What pkg-config says, asked once. Where a library is missing, the goals that promise to install it do; the others name it.
 installing_goals := run check check-unit check-raft check-sim check-tools check-crash check-valgrind coverage fuzz lint soak
-ifneq ($(filter-out clean help format stop deps-%,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help format stop install-systemd deps-%,$(or $(MAKECMDGOALS),all)),)
 include $(B)/packages.mk
 endif
 
@@ -206,6 +207,10 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(test_lib) $(core_lib) $(private_lib
 	@mkdir -p $(@D)
 	$(call say,LINK)$(link)
 
+$(manager): $(B)/obj/tests/manager/main.o $(private_lib)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(link)
+
 $(B)/tests/fuzz/replay-%: $(B)/obj/tests/fuzz/fuzz-%.o $(B)/obj/tests/fuzz/replay-main.o $(test_lib) $(core_lib) $(private_lib)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(link)
@@ -221,7 +226,7 @@ bench: all $(benches)
 
 .PHONY: check check-unit check-raft check-sim check-tools check-crash check-valgrind tests
 
-tests: all $(unit_tests) $(replays) $(planted_daemon)
+tests: all $(unit_tests) $(replays) $(planted_daemon) $(manager)
 
 # Suites find what to test in $DRMQ_BUILD, and the tools on the PATH.
 test_environment = DRMQ_BUILD='$(abspath $(B))' PATH='$(abspath $(B))/bin':"$$PATH"
@@ -236,13 +241,13 @@ check-raft: deps-check $(filter %/test-raft% ,$(unit_tests))
 	$(call run_tests,$(filter $(B)/tests/unit/test-raft%,$(unit_tests)))
 check-sim: deps-check all
 	$(call run_tests,$(sim_suites))
-check-tools: deps-check all
+check-tools: deps-check all $(manager)
 	$(call run_tests,$(tool_suites))
 # The simulator on seeds of its own, for as long as it is told; a seed that fails is printed, and replays.
 .PHONY: soak
 soak: deps-check all
 	$(quiet)$(B)/bin/drmq-sim --first $(SOAK_FIRST) --for $(SOAK)
-check-crash: deps-more all $(planted_daemon)
+check-crash: deps-more all $(planted_daemon) $(manager)
 	$(call run_tests,$(crash_suites))
 # All but the test of the test harness, which starts itself anew to fail and crash on purpose.
 check-valgrind: deps-more $(unit_tests)
@@ -294,8 +299,8 @@ format:
 
 # ---- Install and run ----
 
-.PHONY: install run stop
-install: all
+.PHONY: install install-systemd run stop
+install: all install-systemd
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
 	$(if $(tools),install $(addprefix $(B)/bin/,$(tools)) $(DESTDIR)$(BINDIR)/)
 ifneq ($(shared_lib),)
@@ -307,6 +312,10 @@ ifneq ($(shared_lib),)
 endif
 	for page in $(wildcard man/*.[1-8]); do \
 	  install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
+	$(if $(DESTDIR),,systemd/apply.sh $(SYSUSERSDIR)/drmq.conf $(TMPFILESDIR)/drmq.conf)
+
+# Units, user, folders, catalog: nothing of it is built.
+install-systemd:
 	install -d $(DESTDIR)$(SYSTEMDDIR)/system
 	sed 's|@BINDIR@|$(BINDIR)|' systemd/drmqd@.service > $(DESTDIR)$(SYSTEMDDIR)/system/drmqd@.service
 	install -m 644 systemd/drmqd@.socket $(DESTDIR)$(SYSTEMDDIR)/system/
@@ -315,7 +324,6 @@ endif
 	install -D -m 644 systemd/drmq.catalog $(DESTDIR)$(SYSTEMDDIR)/catalog/drmq.catalog
 	install -D -m 644 systemd/drmq-sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/drmq.conf
 	install -D -m 644 systemd/drmq-tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/drmq.conf
-	$(if $(DESTDIR),,systemd/apply.sh $(SYSUSERSDIR)/drmq.conf $(TMPFILESDIR)/drmq.conf)
 
 run: $(addprefix $(B)/bin/,$(tools))
 	$(quiet)tests/lib/deps.sh build
