@@ -242,3 +242,38 @@ follow() {
         all_of "$topic" -n 1 -f %v | cmp - "$BATS_TEST_TMPDIR/large"
         all_of "$topic" --from 2 | cmp - <(seq 200000)
 }
+
+@test "what retention took is said, and how to go on" {
+        start_drmqd_as "$topic" --set log.segment_size=1M --set log.max_bytes=3M
+        export DRMQ_BROKERS=unix:$BATS_FILE_TMPDIR/$topic/socket
+        seq 10 | drmq-send "$topic"
+        [ "$(drmq-recv "$topic" --single -g g -n 3 | tail -n 1)" = 3 ]
+        seq -f '%0.0f padded' 8000 | awk '{ printf "%s %01000d\n", $0, 0 }' | drmq-send "$topic"
+        first() { drmqctl offsets "$topic" --at beginning --json | sed 's/.*"offset":\([0-9]*\).*/\1/'; }
+        is_gone() { [ "$(first)" -gt 4000 ]; }
+        wait_until is_gone
+
+        run_timeout drmq-recv "$topic" --single -g g -n 1
+        expect 1
+        says "$topic/0: the group's position 3 is gone, the first is $(first) and the next to come 8010"
+        says "name a place: --from beginning"
+        [ -z "$output" ]
+
+        run_timeout drmq-recv "$topic" --from 100 -n 1
+        expect 1
+        says "offset 100 is gone, the first is $(first) and"
+        run_timeout drmq-recv "$topic" --from 8011 -n 1
+        expect 1
+        says "offset 8011 is not there yet"
+
+        # What is there is read, and the group goes on.
+        first=$(first)
+        [ "$(all_of "$topic" | wc -l)" = $((8010 - first)) ]
+        run_timeout drmq-recv "$topic" --single -g g --from beginning -n 2 -f '%o\n'
+        expect 0
+        prints "$first
+$((first + 1))"
+        [ "$(drmq-recv "$topic" --single -g g -n 1 -f %o)" = $((first + 2)) ]
+        [ "$(drmq-recv "$topic" --from -1h -n 1 -f %o)" = "$first" ]
+        stop_drmqd "$topic"
+}

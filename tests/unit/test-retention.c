@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "drmqd/core/shard.h"
 #include "log/checkpoint.h"
+#include "log/ends.h"
 #include "log/segment.h"
 #include "tests/lib/broker-fixture.h"
 #include "tests/lib/test.h"
@@ -513,6 +514,49 @@ TEST(a_fetch_in_flight_reads_what_is_being_dropped) {
         slices = log_read_slices(r, &n);
         ASSERT_EQ(slices[0].base_offset, 0);
         r = log_read_free(r);
+        done(&f);
+}
+
+/* Where partitions end is found whether or not there are index files, and without memory it is said
+ * that there is none. */
+TEST(the_ends_of_partitions_are_found_by_index_or_without) {
+        struct fixture f;
+        uint64_t to_index;
+
+        init(&f, 1);
+        start(&f);
+        produce(&f, 30);
+        to_index = shard_log_last_index(f.shard->log);
+        for (unsigned pass = 0; pass < 3; pass++) {
+                FAULT_SWEEP {
+                        _cleanup_(log_ends_freep) struct log_ends *e = NULL;
+                        const struct log_end *ends;
+                        size_t n;
+                        int r = shard_log_ends(f.shard->log, to_index, &e);
+
+                        if (r >= 0)
+                                r = log_ends_run(e);
+                        if (r < 0) {
+                                ASSERT_ERROR(r, ENOMEM);
+                                continue;
+                        }
+                        ends = log_ends_all(e, &n);
+                        ASSERT_EQ(n, N_PARTITIONS);
+                        for (size_t i = 0; i < n; i++) {
+                                ASSERT_EQ(ends[i].partition_id, i);
+                                ASSERT_GT(ends[i].next_offset,
+                                          2); /* of 7 or 8, without the open segment */
+                                ASSERT_LE(ends[i].next_offset, next_offset(&f, i));
+                        }
+                        ASSERT_GE(ends[0].next_offset, ends[N_PARTITIONS - 1].next_offset);
+                }
+                /* Damaged, then missing. */
+                if (pass == 0)
+                        ASSERT_OK(
+                                sim_disk_flip_bit(f.disk, DIR "/00000000000000000001.idx", 100, 1));
+                if (pass == 1)
+                        ASSERT_OK(io_unlink(f.io, DIR "/00000000000000000001.idx"));
+        }
         done(&f);
 }
 
