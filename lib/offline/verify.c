@@ -27,8 +27,8 @@
 
 #define WINDOW_BYTES (UINT32_C(1) << 20)
 #define ENTRY_ALIGN_BYTES 8u
-/* The end of a file that is being written is looked at again for so long. */
-#define AGAIN_USEC (200 * USEC_PER_MSEC)
+/* What a daemon is just writing is looked at again so often. */
+#define LOOKS_MAX 16u
 /* How much a search may spend on checksums of what is no entry, in lengths of its group. */
 #define SEARCH_FACTOR 8u
 
@@ -158,13 +158,12 @@ static int read_all(struct verify *v, const char *path, size_t max, uint8_t **re
 /* Two copies in blocks of their own. Return: 0; -EPROTONOSUPPORT; -ENOMEM; -ECANCELED. */
 static int verify_hardstate(struct verify *v, const char *dir) {
         _cleanup_(mem_freep) char *path = mem_asprintf("%s/" HARDSTATE_FILE_NAME, dir);
-        const usec_t until = usec_add(io_now(v->io), AGAIN_USEC);
-        int state[2];
+        int state[2] = { -EBADMSG, -EBADMSG };
 
         if (!path)
                 return -ENOMEM;
 
-        do {
+        for (unsigned looks = 0; looks < LOOKS_MAX && (state[0] < 0 || state[1] < 0); looks++) {
                 _cleanup_(mem_freep) uint8_t *p = NULL;
                 size_t n;
                 int r;
@@ -183,7 +182,7 @@ static int verify_hardstate(struct verify *v, const char *dir) {
                         if (state[i] == -EPROTONOSUPPORT)
                                 return state[i];
                 }
-        } while ((state[0] < 0 || state[1] < 0) && io_now(v->io) < until);
+        }
 
         for (unsigned i = 0; i < ELEMENTSOF(state); i++)
                 if (state[i] < 0)
@@ -689,10 +688,9 @@ static int group_is_right(struct shard_verify *s, const struct group_header *g, 
 /* The last group of the newest file, with nothing good behind it: the one that may be unfinished,
  * or just being written. Return: 1 it is right; 0 not; errors as view(). */
 static int last_group_is_right(struct shard_verify *s, struct group_header *g, uint64_t pos) {
-        const usec_t until = usec_add(io_now(s->v->io), AGAIN_USEC);
         int r;
 
-        for (;;) {
+        for (unsigned looks = 1;; looks++) {
                 struct segment_footer f;
                 struct group_header next;
                 enum found found;
@@ -715,7 +713,7 @@ static int last_group_is_right(struct shard_verify *s, struct group_header *g, u
                                 return 1; /* it was synced: what is bad in it is damage */
                 }
                 r = group_is_right(s, g, pos);
-                if (r != 0 || io_now(s->v->io) >= until)
+                if (r != 0 || looks == LOOKS_MAX)
                         return r;
                 forget_window(s);
         }

@@ -71,15 +71,17 @@ struct sample_segment {
         uint64_t next_index;
 };
 
-static inline _unused_ void sample_segment_init(struct sample_segment *s,
-                                                struct io *io,
-                                                const char *dir,
-                                                uint64_t first_index,
-                                                uint32_t salt) {
+static inline _unused_ void sample_segment_init_of(struct sample_segment *s,
+                                                   struct io *io,
+                                                   const char *dir,
+                                                   uint64_t shard,
+                                                   uint64_t first_index,
+                                                   uint32_t salt) {
         const struct segment_header header = {
-                .shard = 1,
+                .shard = shard,
                 .first_index = first_index,
                 .generation = 1,
+                .previous_term = first_index > 1,
                 .salt = salt,
         };
         _cleanup_(mem_freep) char *path = segment_path(dir, first_index, ".log");
@@ -91,6 +93,14 @@ static inline _unused_ void sample_segment_init(struct sample_segment *s,
         segment_header_encode(&header, block);
         ASSERT_OK(io_pwrite(file, block, sizeof(block), 0));
         ASSERT_OK(segment_new(file, dir, &header, &s->segment));
+}
+
+static inline _unused_ void sample_segment_init(struct sample_segment *s,
+                                                struct io *io,
+                                                const char *dir,
+                                                uint64_t first_index,
+                                                uint32_t salt) {
+        sample_segment_init_of(s, io, dir, 1, first_index, salt);
 }
 
 static inline _unused_ void sample_segment_done(struct sample_segment *s) {
@@ -153,6 +163,7 @@ static inline _unused_ void sample_segment_close(struct sample_segment *s) {
                 .last_term = 1,
                 .n_entries = g->n_entries,
                 .pos = g->end_pos,
+                .last_time_ms = g->last_time_ms,
         };
         ASSERT_OK(segment_close(g->file, &g->footer, g->header.salt));
         g->is_closed = true;
