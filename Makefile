@@ -12,6 +12,9 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+BASHCOMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPLETIONDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPLETIONDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 EXAMPLEDIR ?= $(PREFIX)/share/doc/drmq/examples
 # systemd looks below /usr/lib and /usr/local/lib.
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
@@ -90,6 +93,10 @@ planted_daemon := $(if $(wildcard drmqd/main.c),$(P)/bin/drmqd)
 tools := $(patsubst %/main.c,%,$(wildcard drmq*/main.c))
 programs := $(addprefix $(B)/bin/,$(tools) $(if $(wildcard tests/sim/main.c),drmq-sim))
 
+# A tool's completions are what all tools share, and its own.
+C := $(B)/completions
+completions := $(tools:%=$(C)/bash/%) $(tools:%=$(C)/zsh/_%) $(tools:%=$(C)/fish/%.fish)
+
 unit_tests := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/unit/test-*.c)))
 fuzz_names := $(patsubst tests/fuzz/fuzz-%.c,%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
 replays := $(addprefix $(B)/tests/fuzz/replay-,$(fuzz_names))
@@ -105,7 +112,7 @@ benches := $(patsubst tests/bench/%.c,$(B)/bench/%,$(sort $(wildcard tests/bench
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(programs) $(private_lib) $(core_lib) $(shared_lib)
+all: $(programs) $(private_lib) $(core_lib) $(shared_lib) $(completions)
 
 help:
 	@echo 'make                      everything, to build/bin and build/lib'
@@ -191,6 +198,17 @@ $(B)/bin/$(1): $(call objects,$(sort $(wildcard $(1)/*.c))) $(if $(filter drmqd,
 	$$(call say,LINK)$$(link)
 endef
 $(foreach t,$(tools),$(eval $(call tool,$(t))))
+
+$(C)/bash/%: lib/cli/completion/common.bash %/completion.bash
+	@mkdir -p $(@D)
+	$(quiet)cat $^ > $@
+$(C)/fish/%.fish: lib/cli/completion/common.fish %/completion.fish
+	@mkdir -p $(@D)
+	$(quiet)cat $^ > $@
+# zsh wants to read what it is for in the first line.
+$(C)/zsh/_%: %/completion.zsh lib/cli/completion/common.zsh
+	@mkdir -p $(@D)
+	$(quiet){ head -n 1 $< && cat lib/cli/completion/common.zsh && tail -n +2 $<; } > $@
 
 $(planted_lib): $(planted_obj)
 	$(call say,AR)rm -f $@ && ar rcs $@ $^
@@ -319,6 +337,10 @@ install-systemd:
 	install -d $(DESTDIR)$(SYSTEMDDIR)/system
 	sed 's|@BINDIR@|$(BINDIR)|' systemd/drmqd@.service > $(DESTDIR)$(SYSTEMDDIR)/system/drmqd@.service
 	install -m 644 systemd/drmqd@.socket $(DESTDIR)$(SYSTEMDDIR)/system/
+	install -d $(DESTDIR)$(BASHCOMPLETIONDIR) $(DESTDIR)$(ZSHCOMPLETIONDIR) $(DESTDIR)$(FISHCOMPLETIONDIR)
+	install -m 644 $(tools:%=$(C)/bash/%) $(DESTDIR)$(BASHCOMPLETIONDIR)/
+	install -m 644 $(tools:%=$(C)/zsh/_%) $(DESTDIR)$(ZSHCOMPLETIONDIR)/
+	install -m 644 $(tools:%=$(C)/fish/%.fish) $(DESTDIR)$(FISHCOMPLETIONDIR)/
 	install -d $(DESTDIR)$(EXAMPLEDIR)
 	install -m 644 systemd/node.conf systemd/throughput.conf systemd/latency.conf $(DESTDIR)$(EXAMPLEDIR)/
 	install -D -m 644 systemd/drmq.catalog $(DESTDIR)$(SYSTEMDDIR)/catalog/drmq.catalog

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The options that a tool's --help, its page and (where there is one) its completion.bash name are the same.
+# The options that a tool's --help, its page and its completions name are the same.
 . "$(dirname "$0")/tap.bash"
 
 build=${DRMQ_BUILD:?is set by make lint}
@@ -18,8 +18,15 @@ options_of_page() {
                 grep -oE 'Fl -?[a-zA-Z0-9][a-z0-9-]*' | sed -E 's/^Fl /-/' | sort -u
 }
 
-options_of_completion() {
-        grep -oE -- '(^|[^a-zA-Z0-9-])--?[a-zA-Z0-9][a-z0-9-]*' "$1" | grep -oE -- '--[a-z0-9][a-z0-9-]*|-[a-zA-Z0-9]$' | sort -u
+# Completions: what is offered where a word begins with a dash; the options of _arguments; the options of `complete`.
+options_of_bash() {
+        sed -n '/\$cur == -\*/,/return/p' "$1" | grep -oE -- '(^| )--?[a-zA-Z0-9][a-z0-9-]*' | tr -d ' ' | sort -u
+}
+options_of_zsh() {
+        grep -oE -- "^ *'\*?--[a-z-]+|\{-[a-zA-Z0-9]\+?,--[a-z-]+" "$1" | grep -oE -- '--[a-z-]+|-[a-zA-Z0-9]' | sort -u
+}
+options_of_fish() {
+        sed -nE 's/^complete -c [a-z-]+ (-s (.) )?-l ([a-z-]+).*/-\2 --\3/p' "$1" | tr ' ' '\n' | grep -vx -- - | sort -u
 }
 
 for main in drmq*/main.c; do
@@ -31,10 +38,10 @@ for main in drmq*/main.c; do
                 [ ! -e "$page" ] || diff --label "$tool --help" --label "$page" -U 0 <(echo "$help") <(options_of_page "$page") || true
         done | rule "$tool: --help and page name the same options"
 
-        [ -e "$tool/completion.bash" ] || continue
-        diff --label "$tool --help" --label "$tool/completion.bash" -U 0 <(grep -- '^--' <<<"$help") \
-                <(options_of_completion "$tool/completion.bash" | grep -- '^--') |
-                rule "$tool: --help and completion.bash name the same long options"
+        for shell in bash zsh fish; do
+                diff --label "$tool --help" --label "$tool/completion.$shell" -U 0 <(echo "$help") \
+                        <("options_of_$shell" "$tool/completion.$shell") || true
+        done | rule "$tool: --help and the completions of bash, zsh and fish name the same options"
 done
 
 finish
