@@ -8,7 +8,8 @@
  *  I2  A slice is given out only if it follows what was wanted without a gap in offsets: a gap is
  *      damage, also where the damage itself was not seen (an index that was made at a start leaves
  *      out what was bad then).
- *      TODO: when a cleaner takes batches out, it has to leave word of the gaps that it makes.
+ *      What retention takes is no gap: nobody asks for it, a partition's first offset has risen.
+ *      TODO: when a cleaner takes batches out of the middle, it has to leave word of the gaps.
  *  I3  Where offsets leave a gap, every index that was consulted has been verified whole before it
  *      is called damage.
  *  I4  Positions at or behind the end that a segment had when the fetch was made are never read.
