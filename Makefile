@@ -31,6 +31,7 @@ B := build$(addprefix /,$(VARIANT))
 LIBRARIES := libsystemd libprotobuf-c libzstd liblz4 zlib jansson
 PROTOC_C ?= protoc-c
 PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 PROVE ?= prove
 CLANG ?= clang
 FUZZ_SECONDS ?= 10
@@ -76,13 +77,14 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 lib_obj := $(call objects,$(sort $(wildcard lib/*/*.c))) $(proto_obj)
 # The daemon's configuration is tested and fuzzed as the core is.
+api_obj := $(call objects,$(sort $(wildcard lib/api/*.c)))
 core_obj := $(call objects,$(sort $(wildcard drmqd/core/*.c drmqd/config*.c)))
 test_obj := $(call objects,$(sort $(wildcard tests/lib/*.c) $(filter-out tests/sim/main.c,$(wildcard tests/sim/*.c))))
 
 private_lib := $(B)/lib/libdrmq-private.a
 core_lib := $(B)/lib/libdrmq-core.a
 test_lib := $(B)/lib/libdrmq-test.a
-shared_lib := $(if $(wildcard lib/libdrmq.sym),$(B)/lib/libdrmq.so)
+shared_lib := $(B)/lib/libdrmq.so $(if $(SANITIZE)$(COVERAGE),,$(B)/lib/libdrmq.a)
 
 # The simulator, and a daemon for the crash tests, can switch on the planted bugs of base/bug.h.
 P := $(B)/planted
@@ -184,9 +186,15 @@ $(B)/lib/%.a:
 	@mkdir -p $(@D)
 	$(call say,AR)rm -f $@ && ar rcs $@ $^
 
-$(B)/lib/libdrmq.so.0: $(lib_obj) lib/libdrmq.sym
+# The public functions, and of the rest what they need.
+$(B)/lib/libdrmq.so.0: $(api_obj) $(private_lib) lib/libdrmq.sym
 	$(call say,LINK)mkdir -p $(@D) && $(CC) -shared $(our_ldflags) -Wl,-soname,$(@F) -Wl,--version-script,lib/libdrmq.sym \
-	  -o $@ $(lib_obj) $(libs) $(CFLAGS) $(LDFLAGS)
+	  -o $@ $(api_obj) $(private_lib) $(libs) $(CFLAGS) $(LDFLAGS)
+
+# The same as one object, whose other names nobody sees.
+$(B)/lib/libdrmq.a: $(api_obj) $(private_lib)
+	$(call say,AR)$(CC) -r -nostdlib -o $(@:.a=.o) $(api_obj) $(private_lib) && \
+	  $(OBJCOPY) --localize-hidden $(@:.a=.o) && rm -f $@ && ar rcs $@ $(@:.a=.o)
 
 $(B)/lib/libdrmq.so: $(B)/lib/libdrmq.so.0
 	$(quiet)ln -sf $(<F) $@
@@ -317,20 +325,28 @@ format:
 
 # ---- Install and run ----
 
-.PHONY: install install-systemd run stop
-install: all install-systemd
+.PHONY: install install-built install-systemd run stop
+install: all install-built install-systemd
+	$(if $(DESTDIR),,systemd/apply.sh $(SYSUSERSDIR)/drmq.conf $(TMPFILESDIR)/drmq.conf)
+
+# What is built, without a look at whether it is: what the tests install.
+install-built: $(if $(filter install,$(MAKECMDGOALS)),all)
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
 	$(if $(tools),install $(addprefix $(B)/bin/,$(tools)) $(DESTDIR)$(BINDIR)/)
-ifneq ($(shared_lib),)
-	install -m 644 $(B)/lib/libdrmq.so.0 $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(B)/lib/libdrmq.so.0 $(filter %.a,$(shared_lib)) $(DESTDIR)$(LIBDIR)/
 	ln -sf libdrmq.so.0 $(DESTDIR)$(LIBDIR)/libdrmq.so
 	install -m 644 lib/drmq.h $(DESTDIR)$(INCLUDEDIR)/
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
 	  lib/libdrmq.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libdrmq.pc
-endif
+	install -d $(DESTDIR)$(EXAMPLEDIR)
+	install -m 644 $(wildcard man/examples/*) $(DESTDIR)$(EXAMPLEDIR)/
 	for page in $(wildcard man/*.[1-8]); do \
 	  install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
-	$(if $(DESTDIR),,systemd/apply.sh $(SYSUSERSDIR)/drmq.conf $(TMPFILESDIR)/drmq.conf)
+# `man drmq_producer_send` shows the page that has it.
+	for page in $(wildcard man/*.3); do \
+	  for name in $$(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \(drmq_[a-z0-9_]*\).*/\1/p' $$page); do \
+	    [ "man/$$name.3" = $$page ] || echo ".so man3/$${page##*/}" > $(DESTDIR)$(MANDIR)/man3/$$name.3 || exit; \
+	  done; done
 
 # Units, user, folders, catalog: nothing of it is built.
 install-systemd:
