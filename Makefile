@@ -122,6 +122,7 @@ help:
 	@echo 'make check                install what is missing, run all tests but the slow ones:'
 	@echo '                          check-unit, check-raft, check-sim, check-tools each on their own'
 	@echo 'make check-crash          kill -9, power cuts, full disks, against the real daemon'
+	@echo 'make check-threads        the library in several threads, under the thread sanitizer'
 	@echo 'make check-valgrind       the unit tests under valgrind'
 	@echo 'make soak                 the simulator on further seeds, for SOAK=$(SOAK) from SOAK_FIRST=$(SOAK_FIRST) on'
 	@echo 'make fuzz                 each fuzz target (FUZZ_TARGETS=) for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_RUNS= executions,'
@@ -275,6 +276,11 @@ soak: deps-check all
 	$(quiet)$(B)/bin/drmq-sim --first $(SOAK_FIRST) --for $(SOAK)
 check-crash: deps-more all $(planted_daemon) $(manager)
 	$(call run_tests,$(crash_suites))
+# A build of its own, with the thread sanitizer.
+.PHONY: check-threads
+check-threads:
+	$(quiet)$(MAKE) --no-print-directory SANITIZE=thread build/sanitize-thread/tests/unit/test-api-threads
+	$(quiet)build/sanitize-thread/tests/unit/test-api-threads
 # All but the test of the test harness, which starts itself anew to fail and crash on purpose.
 check-valgrind: deps-more $(unit_tests)
 	$(call run_tests,$(filter-out %/test-test,$(unit_tests)),DRMQ_TEST_TIMEOUT=600 DRMQ_TEST_WRAPPER='valgrind -q --error-exitcode=99 --leak-check=full')
@@ -315,7 +321,7 @@ fuzz: deps-more $(addprefix $(F)/fuzz-,$(FUZZ_TARGETS))
 # ---- Lint: each script of tests/lint holds one rule of the house ----
 
 .PHONY: lint format
-sources := $(sort $(wildcard lib/*.h lib/*/*.[ch] drmqd/core/*.[ch] drmq*/*.[ch] tests/*/*.[ch]))
+sources := $(sort $(wildcard lib/*.h lib/*/*.[ch] drmqd/core/*.[ch] drmq*/*.[ch] man/examples/*.c tests/*/*.[ch]))
 
 lint: deps-more all
 	$(call run_tests,$(sort $(wildcard tests/lint/check-*.sh)),CC='$(CC)' LINT_CFLAGS="$(subst ",\",$(our_cppflags) $(our_cflags))")

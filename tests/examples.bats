@@ -85,15 +85,6 @@ setup() {
         drmq-recv sink -e | cmp - <(printf '2\n4\n6\n')
 }
 
-@test "the program in libdrmq(3) compiles and runs" {
-        [[ $DRMQ_BUILD != */sanitize-* && $DRMQ_BUILD != */coverage ]] || skip "the library needs the build's own flags"
-        lib=$DRMQ_BUILD/lib top=$BATS_TEST_DIRNAME/..
-        sed -n '/^#include <drmq.h>/,/^\.Ed/p' "$top/man/libdrmq.3" | sed '$d; s/\\e/\\/g' >example.c
-        "${CC:-cc}" -Wall -Wextra -Werror -I"$top/lib" -o example example.c -L"$lib" -ldrmq
-        [ "$(LD_LIBRARY_PATH=$lib ./example greetings)" = hello ]
-        [ "$(drmq-recv greetings -e)" = hello ]
-}
-
 @test "drmq-snapshot(1): back up, check, bring back; hold; from host to host" {
         seq 1000 | drmq-send backed-up
         drmq-snapshot create --to backup.tar.zst --progress

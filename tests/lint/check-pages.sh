@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/tap.bash"
 need mandoc
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 
 mapfile -t pages < <(files 'man/*.[1-8]')
 
@@ -12,5 +14,29 @@ for tool in drmq*/main.c; do
         tool=${tool%/main.c}
         compgen -G "man/$tool.[18]" >/dev/null || echo "$tool has no page"
 done | rule "each tool has a page"
+
+# Every function of drmq.h has a name, a synopsis and a description on one page of section 3; and no page has another one.
+declared() {
+        echo '#include "drmq.h"' | ${CC:-cc} -E -P -Ilib - | tr '\n' ' ' | grep -oE 'drmq_[a-z0-9_]+ *\([^()]*\)' | sed 's/ *(.*//' | sort -u
+}
+{
+        declared >"$scratch/declared"
+        [ "$(wc -l <"$scratch/declared")" -gt 50 ] || echo "drmq.h declares next to nothing?"
+        sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \(drmq_[a-z0-9_]*\)\( ,\)*$/\1/p' man/drmq_*.3 |
+                grep -vxE 'drmq_(client|producer|consumer|message|admin)' | sort | diff "$scratch/declared" - |
+                sed -n 's/^</not in any NAME:/p; s/^>/in a NAME, but not (once) in drmq.h:/p'
+        sed -n 's/^\.Fo //p' man/drmq_*.3 | sort | diff "$scratch/declared" - |
+                sed -n 's/^</not in any SYNOPSIS:/p; s/^>/in a SYNOPSIS, but not (once) in drmq.h:/p'
+        sed -n 's/^\.It Fn //p' man/drmq_*.3 | sed 's/ , Fn /\n/g' | sort -u >"$scratch/described"
+        sed '/^\.Sh SYNOPSIS/,/^\.Sh DESCRIPTION/d' man/drmq_*.3 | grep -oE '^\.Fn drmq_[a-z0-9_]+' | sed 's/^.Fn //' |
+                sort -u >"$scratch/mentioned"
+        sort -u "$scratch/described" "$scratch/mentioned" | diff "$scratch/declared" - |
+                sed -n 's/^</not described:/p; s/^>/described, but not in drmq.h:/p'
+} | rule "the pages have the functions of drmq.h, each once"
+
+# What the library exports are the functions of the header.
+grep -oE '^ +drmq_[a-z0-9_]+;' lib/libdrmq.sym | tr -d ' ;' | sort | diff "$scratch/declared" - |
+        sed -n 's/^</not in libdrmq.sym:/p; s/^>/in libdrmq.sym, but not (once) in drmq.h:/p' |
+        rule "libdrmq.sym names the functions of drmq.h"
 
 finish
