@@ -4,6 +4,7 @@
 # What drmq.conf(5), TUNING, says: the samples against the defaults, and keys one at a time, on one disk and in turns. Each
 # node is measured with one message at a time (median and p99 until it is acknowledged), with four senders at a time, with
 # one reader of what they sent, and for how long it needs to start after a kill. -n is shared by the four senders.
+# $VARIANTS, names with blanks between them, asks for some of them only; "batch" is for drmq-send's --batch.
 . "$(dirname "$0")/bench.bash"
 bench_begin tuning "$@"
 
@@ -26,6 +27,14 @@ variants=(
         "request_bytes=512M --set=limits.request_bytes=512M"
         "fetch_bytes=1M --set=limits.fetch_bytes=1M"
 )
+if [ -n "${VARIANTS:-}" ]; then
+        for i in "${!variants[@]}"; do
+                [[ " $VARIANTS " == *" ${variants[i]%% *} "* ]] || unset "variants[i]"
+        done
+fi
+batches=(4K 16K 64K 256K 1M)
+[[ " ${VARIANTS:-batch} " == *" batch "* ]] || batches=()
+declare -A batch
 declare -A p50 p99 send recv start resident
 
 send_four() {
@@ -60,6 +69,14 @@ for ((round = 1; round <= rounds; round++)); do
                 start[$name]+=" $(calc "$EPOCHREALTIME - $begin")"
                 kill_node KILL
         done
+        if [ ${#batches[@]} -gt 0 ]; then
+                rm -rf "$work/n"
+                start_node n
+                for size in "${batches[@]}"; do
+                        batch[$size]+=" $(seconds drmq-send --batch="$size" "batch-$size" <"$work/lines")"
+                done
+                kill_node KILL
+        fi
         note "round $round: load $(cut -d' ' -f1 /proc/loadavg)"
 done
 
@@ -73,4 +90,8 @@ for variant in "${variants[@]}"; do
         figure "$name: one reader" - "$(per_second "$messages" ${recv[$name]})" msgs/s
         figure "$name: start after a kill" - "$(median ${start[$name]})" s
         figure "$name: resident at most" - "$(median ${resident[$name]})" MiB
+done
+# shellcheck disable=SC2086
+for size in "${batches[@]}"; do
+        figure "drmq-send --batch=$size" - "$(per_second $((messages / 4)) ${batch[$size]})" msgs/s
 done

@@ -20,6 +20,7 @@ options_of_page() {
 
 # Completions: what is offered where a word begins with a dash; the options of _arguments; the options of `complete`.
 options_of_bash() {
+        # shellcheck disable=SC2016 # it is what stands there
         sed -n '/\$cur == -\*/,/return/p' "$1" | grep -oE -- '(^| )--?[a-zA-Z0-9][a-z0-9-]*' | tr -d ' ' | sort -u
 }
 options_of_zsh() {
