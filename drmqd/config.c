@@ -11,6 +11,7 @@
 #include "log/shard-log.h"
 
 #define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
 #define MEMBER(m) offsetof(struct config, m)
 
@@ -40,6 +41,8 @@ const struct config_key config_keys[] = {
         { "log.segment_size", CONFIG_SIZE, MEMBER(broker.segment_bytes),
           SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX, "64M", false,
           "size of the files of the log", {} },
+        { "log.group_size", CONFIG_SIZE, MEMBER(broker.group_bytes), 4096, 32 * MIB, "1M", false,
+          "a group write ends when it is so large", {} },
         { "log.sync", CONFIG_DURATION, MEMBER(broker.sync_usec), USEC_PER_MSEC, USEC_PER_HOUR, "group", true,
           "when messages are synced: before they are acknowledged (group), or at the latest so long after, or never",
           { { "group", 0 }, { "never", USEC_INFINITY } } },
@@ -58,6 +61,25 @@ const struct config_key config_keys[] = {
           "memory for what is being received and not yet answered", {} },
         { "limits.fetch_bytes", CONFIG_SIZE, MEMBER(broker.fetch_budget_bytes), MIB, TIB, "32M", true,
           "memory for what is being sent to readers", {} },
+        { "limits.answer_bytes", CONFIG_SIZE, MEMBER(broker.answer_budget_bytes), MIB, TIB, "48M", true,
+          "memory for other answers that wait to be sent", {} },
+        { "limits.poll_bytes", CONFIG_SIZE, MEMBER(broker.poll_budget_bytes), MIB, TIB, "48M", true,
+          "memory for readers that wait for messages", {} },
+        { "limits.append_bytes", CONFIG_SIZE, MEMBER(broker.append_budget_bytes), MIB, GIB, "8M", false,
+          "memory for messages that wait to be written", {} },
+        { "limits.batch_size", CONFIG_SIZE, MEMBER(broker.batch_bytes_max), 1024, 16 * MIB, "16M", true,
+          "the largest batch that is taken", {} },
+        { "limits.requests", CONFIG_COUNT, MEMBER(broker.requests_per_connection), 1, 65536, "512", true,
+          "requests of one connection that are under way", {} },
+        { "limits.output_bytes", CONFIG_SIZE, MEMBER(broker.connection_out_bytes), 65536, GIB, "4M", true,
+          "answers of one connection that wait to be sent", {} },
+        { "limits.poll_time", CONFIG_DURATION, MEMBER(broker.poll_usec_max),
+          USEC_PER_MSEC, USEC_PER_DAY, "10min", true,
+          "how long a reader may wait for messages at a time", {} },
+        { "limits.partitions", CONFIG_COUNT, MEMBER(broker.partitions_max), 1, 100000000, "1000000", true,
+          "partitions that there may be, of all topics", {} },
+        { "limits.positions", CONFIG_COUNT, MEMBER(broker.positions_max), 0, 100000000, "1000000", true,
+          "positions that groups may commit", {} },
         { "limits.connections", CONFIG_COUNT, MEMBER(broker.connections_max), 1, 1000000, "10000", true,
           "connections that there may be", {} },
         { "limits.snapshots", CONFIG_COUNT, MEMBER(broker.snapshots_max), 0, 1000, "16", true,

@@ -35,7 +35,17 @@ void broker_config_init(struct broker_config *c) {
                 .reserve_bytes = RESERVE_BYTES_DEFAULT,
                 .request_budget_bytes = REQUEST_BUDGET_BYTES_DEFAULT,
                 .fetch_budget_bytes = FETCH_BUDGET_BYTES_DEFAULT,
+                .answer_budget_bytes = ANSWER_BUDGET_BYTES_DEFAULT,
+                .poll_budget_bytes = POLL_BUDGET_BYTES_DEFAULT,
+                .group_bytes = GROUP_BYTES_DEFAULT,
+                .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
                 .connections_max = CONNECTIONS_MAX_DEFAULT,
+                .requests_per_connection = REQUESTS_PER_CONNECTION_DEFAULT,
+                .connection_out_bytes = CONNECTION_OUT_BYTES_DEFAULT,
+                .batch_bytes_max = REQUEST_BYTES_MAX,
+                .poll_usec_max = POLL_USEC_MAX_DEFAULT,
+                .partitions_max = PARTITIONS_MAX_DEFAULT,
+                .positions_max = POSITIONS_MAX_DEFAULT,
                 .snapshots_max = SNAPSHOTS_MAX_DEFAULT,
                 .idle_usec = IDLE_USEC_DEFAULT,
                 .metrics_partitions = METRICS_PARTITIONS_DEFAULT,
@@ -325,6 +335,8 @@ static int broker_open_shard(struct broker *b,
                               .dir = dir,
                               .segment_bytes = number == SHARD_METADATA ? SEGMENT_BYTES_METADATA
                                                                         : config->segment_bytes,
+                              .group_bytes = (uint32_t) config->group_bytes,
+                              .append_budget_bytes = (uint32_t) config->append_budget_bytes,
                               .checkpoint_bytes = config->checkpoint_bytes,
                               .sync_usec = number == SHARD_METADATA ? 0 : config->sync_usec,
                               .reserve_bytes = config->reserve_bytes,
@@ -368,11 +380,17 @@ static void broker_apply(struct broker *b, const struct broker_config *config) {
         b->auto_create = config->auto_create;
         b->default_partitions = (uint32_t) config->default_partitions;
         b->connections_max = config->connections_max;
+        b->requests_per_connection = config->requests_per_connection;
+        b->connection_out_bytes = config->connection_out_bytes;
+        b->batch_bytes_max = config->batch_bytes_max;
+        b->poll_usec_max = config->poll_usec_max;
+        b->partitions_max = config->partitions_max;
+        b->positions_max = config->positions_max;
         b->snapshots_max = config->snapshots_max;
         budget_set_limit(&b->requests, request_bytes, request_bytes / 2);
         budget_set_limit(&b->fetches, fetch_bytes, fetch_bytes / 2);
-        budget_set_limit(&b->answers, request_bytes, request_bytes);
-        budget_set_limit(&b->polls, request_bytes, request_bytes);
+        budget_set_limit(&b->answers, config->answer_budget_bytes, config->answer_budget_bytes);
+        budget_set_limit(&b->polls, config->poll_budget_bytes, config->poll_budget_bytes);
 }
 
 int broker_new(struct io *io,

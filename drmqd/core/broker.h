@@ -23,7 +23,16 @@ struct broker;
 #define FETCH_BUDGET_BYTES_DEFAULT (UINT64_C(32) << 20)
 #define RESERVE_BYTES_DEFAULT (UINT64_C(64) << 20)
 #define CHECKPOINT_BYTES_DEFAULT (UINT64_C(128) << 20)
+#define ANSWER_BUDGET_BYTES_DEFAULT (UINT64_C(48) << 20)
+#define POLL_BUDGET_BYTES_DEFAULT (UINT64_C(48) << 20)
 #define CONNECTIONS_MAX_DEFAULT 10000u
+/* Of one connection: requests under way, and bytes of answers that are not written yet. Past either
+ * it is not read. */
+#define REQUESTS_PER_CONNECTION_DEFAULT 512u
+#define CONNECTION_OUT_BYTES_DEFAULT (UINT64_C(4) << 20)
+#define POLL_USEC_MAX_DEFAULT (10 * USEC_PER_MINUTE)
+#define PARTITIONS_MAX_DEFAULT 1000000u
+#define POSITIONS_MAX_DEFAULT 1000000u
 #define SNAPSHOTS_MAX_DEFAULT 16u
 #define IDLE_USEC_DEFAULT (30 * USEC_PER_SEC)
 #define METRICS_PARTITIONS_DEFAULT 1000u
@@ -47,12 +56,21 @@ struct broker_config {
         /* of data shards: what is more, or older, goes, the oldest segments first; 0: off */
         uint64_t log_max_bytes;
         usec_t log_max_age_usec;
-        /* half-received and unanswered requests of all connections; as much again for long polls
-         * that wait, and for answers that wait to be sent */
+        /* half-received and unanswered requests of all connections */
         uint64_t request_budget_bytes;
-        uint64_t fetch_budget_bytes; /* answers to fetches that are being read or sent */
+        uint64_t fetch_budget_bytes;  /* answers to fetches that are being read or sent */
+        uint64_t answer_budget_bytes; /* other answers that wait to be sent */
+        uint64_t poll_budget_bytes;   /* long polls that wait */
+        uint64_t group_bytes;         /* of data shards: see struct shard_log_config, … */
+        uint64_t append_budget_bytes; /* … this too */
         uint64_t connections_max;
-        uint64_t snapshots_max; /* that may be held at a time */
+        uint64_t requests_per_connection;
+        uint64_t connection_out_bytes;
+        uint64_t batch_bytes_max; /* a larger one is refused */
+        usec_t poll_usec_max;     /* a long poll is answered after so long */
+        uint64_t partitions_max;  /* of all topics: none are made past it */
+        uint64_t positions_max;   /* committed ones: no new ones are taken past it */
+        uint64_t snapshots_max;   /* that may be held at a time */
         /* half a frame, no greeting, or answers not taken for so long end a connection */
         usec_t idle_usec;
         uint64_t metrics_partitions; /* so many partitions have series of their own */
@@ -99,7 +117,8 @@ DEFINE_CLEANUP(struct broker *, broker_free)
 
 void broker_start(struct broker *b);
 /* Applies what of @config can change while it runs: auto_create, default_partitions,
- * checkpoint_bytes, the budgets, connections_max, snapshots_max, idle_usec. The rest is not looked at. */
+ * checkpoint_bytes, the budgets but append_budget_bytes, what ends in _max, what is per connection,
+ * idle_usec. The rest is not looked at. */
 void broker_reconfigure(struct broker *b, const struct broker_config *config);
 /* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over
  * connections_max; -ENOMEM; the stream is closed then too. */

@@ -25,6 +25,10 @@
 /* One connection reads so much before others have their turn. */
 #define RECEIVE_TURN_BYTES (UINT32_C(1) << 20)
 #define IOVECS_MAX 64u
+/* What is charged as soon as its length is known is longer than this. */
+#define SMALL_FRAME_BYTES (UINT32_C(4) << 10)
+/* Receive buffers shrink to what is in them past so much, in all. */
+#define HELD_BYTES_MAX (UINT32_C(16) << 20)
 #define SMALL_ANSWER_BYTES (UINT32_C(64) << 10)
 /* What an HTTP client may still send behind its request, and how long, until it hears its answer
  * and ends. */
@@ -224,6 +228,7 @@ static int conn_request(struct conn *c, struct frame *f) {
         } else
                 budget_charge_forced(&c->broker->requests, r->charged_bytes);
 
+        c->begun_usec = 0;
         list_append(&c->requests, &r->link);
         c->n_requests++;
         conn_dispatch(r);
@@ -404,8 +409,9 @@ static int conn_next(struct conn *c) {
 }
 
 static bool conn_may_take(const struct conn *c) {
-        return !c->is_closing && !c->has_ended && c->n_requests < REQUESTS_PER_CONNECTION_MAX &&
-               c->out.n_bytes < CONNECTION_OUT_BYTES &&
+        return !c->is_closing && !c->has_ended &&
+               c->n_requests < c->broker->requests_per_connection &&
+               c->out.n_bytes < c->broker->connection_out_bytes &&
                (c->out.n_bytes == 0 || !budget_is_full(&c->broker->answers)); /* I4 */
 }
 
@@ -422,7 +428,7 @@ static bool conn_charge(struct conn *c) {
 
         if (c->charged_bytes > 0)
                 return true;
-        if (wanted_bytes > RECEIVE_CHUNK_BYTES) {
+        if (wanted_bytes > SMALL_FRAME_BYTES) {
                 if (budget_charge(&b->requests, wanted_bytes) >= 0) {
                         c->charged_bytes = wanted_bytes;
                         return true;
@@ -450,20 +456,40 @@ static void conn_take(struct conn *c) {
         }
 }
 
-/* Something has arrived: the rest is due within the idle time. A greeting and an HTTP request are
- * short: they are due as a whole. */
+/* Something has arrived: more is due within the idle time, and the frame as a whole within that and
+ * what its length takes. A greeting and an HTTP request are short: they are due as a whole. */
 static void conn_watch_progress(struct conn *c) {
-        if (io_timer_set(c->broker->io,
-                         &c->idle,
-                         usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
+        const usec_t now = io_now(c->broker->io);
+        usec_t due_usec = usec_add(now, c->broker->idle_usec);
+
+        if (c->is_greeted) {
+                if (c->begun_usec == 0)
+                        c->begun_usec = now;
+                due_usec = MIN(due_usec,
+                               c->begun_usec + c->broker->idle_usec +
+                                       frame_reader_wanted_bytes(&c->in) * USEC_PER_SEC /
+                                               FRAME_BYTES_PER_SEC);
+        }
+        if (io_timer_set(c->broker->io, &c->idle, due_usec) < 0)
                 conn_close(c, CONN_END_MEMORY);
 }
 
-/* Nothing is due where nothing has begun. An idle connection holds no memory either. */
+/* Nothing is due where nothing has begun. An idle connection holds no memory either, and where many
+ * hold parts of small frames, those hold no more than the parts. */
 static void conn_rest(struct conn *c) {
+        struct broker *b = c->broker;
+        size_t held_bytes;
+
         frame_reader_trim(&c->in);
-        if (c->is_greeted && frame_reader_held_bytes(&c->in) == 0)
-                io_timer_cancel(c->broker->io, &c->idle);
+        if (b->held_bytes > HELD_BYTES_MAX)
+                frame_reader_shrink(&c->in);
+        held_bytes = frame_reader_held_bytes(&c->in);
+        b->held_bytes += held_bytes - c->held_bytes;
+        c->held_bytes = held_bytes;
+        if (c->is_greeted && held_bytes == 0) {
+                io_timer_cancel(b->io, &c->idle);
+                c->begun_usec = 0;
+        }
 }
 
 static void conn_on_idle(struct io_timer *t, void *userdata) {
@@ -472,8 +498,10 @@ static void conn_on_idle(struct io_timer *t, void *userdata) {
         (void) t;
         if (c->wanted & IO_STREAM_READABLE)
                 conn_close(c, c->http == HTTP_FINISHED ? CONN_END_HTTP : CONN_END_IDLE);
-        else
-                conn_watch_progress(c); /* it waits for us */
+        else {
+                c->begun_usec = 0; /* it waits for us */
+                conn_watch_progress(c);
+        }
         conn_touch(c);
         broker_settle(c->broker);
 }
@@ -667,6 +695,7 @@ struct conn *conn_free(struct conn *c) {
 
         io_timer_cancel(b->io, &c->idle);
         io_timer_cancel(b->io, &c->unread);
+        b->held_bytes -= c->held_bytes;
         budget_release(&b->requests, c->charged_bytes);
         budget_release(&b->fetches, c->fetched_bytes);
         budget_release(&b->answers, c->answered_bytes);

@@ -6,9 +6,12 @@
  * one answer, in any order, by its correlation.
  *
  * What bounds it: a frame's length is charged to the broker's request budget before it is received,
- * and stays charged until it is answered; past the budget, past REQUESTS_PER_CONNECTION_MAX
- * requests under way, or while CONNECTION_OUT_BYTES wait to be written, the connection is not read.
- * Half a frame that makes no progress for the idle time, a missing greeting, and answers of which
+ * and stays charged until it is answered; past the budget, past requests_per_connection requests
+ * under way, or while connection_out_bytes wait to be written (struct broker_config), the
+ * connection is not read. A frame that is small is charged when it is whole; buffers that keep
+ * parts of such frames shrink to what they hold where there are many.
+ * Half a frame that makes no progress for the idle time, one that takes longer than that and a
+ * second for each FRAME_BYTES_PER_SEC of it, a missing greeting, and answers of which
  * nothing is taken for so long (they hold budget that others wait for) end it. Idle otherwise costs
  * nothing and is allowed.
  */
@@ -24,8 +27,8 @@
 struct broker;
 struct conn;
 
-#define REQUESTS_PER_CONNECTION_MAX 512u
-#define CONNECTION_OUT_BYTES (UINT32_C(4) << 20)
+/* Who sends a frame more slowly than this may not finish it. */
+#define FRAME_BYTES_PER_SEC (UINT64_C(16) << 10)
 
 struct request {
         struct list link;  /* conn.requests */
@@ -61,8 +64,10 @@ struct conn {
         struct frame_reader in;
         struct frame_queue out;
         struct io_timer idle;
+        usec_t begun_usec; /* when the frame that is arriving began; 0: none is */
         struct io_timer unread;
         size_t charged_bytes;  /* for the frame that is arriving */
+        size_t held_bytes;     /* of broker.held_bytes */
         size_t fetched_bytes;  /* of the fetch budget, in out */
         size_t answered_bytes; /* of the answer budget, in out */
         unsigned wanted;       /* stream events */

@@ -51,6 +51,12 @@ struct broker {
         bool auto_create;
         uint32_t default_partitions;
         uint64_t connections_max;
+        uint64_t requests_per_connection;
+        uint64_t connection_out_bytes;
+        uint64_t batch_bytes_max;
+        usec_t poll_usec_max;
+        uint64_t partitions_max;
+        uint64_t positions_max;
         uint64_t snapshots_max;
         const struct broker_setting *settings;
         size_t n_settings;
@@ -65,6 +71,7 @@ struct broker {
         size_t n_conns;
         struct list dirty_conns;
         struct list paused_conns;
+        size_t held_bytes; /* receive buffers that keep a part of a small frame */
         struct budget requests;
         struct budget fetches;
         struct budget answers;   /* that wait to be sent, without what fetches brought */

@@ -22,7 +22,6 @@
 
 #define FETCH_WANTS_MAX 65536u
 #define FETCH_BYTES_MAX REQUEST_BYTES_MAX
-#define FETCH_WAIT_MS_MAX 600000u
 /* After so many reads of one fetch on the loop a job has the next one, and others their turn. */
 #define READS_IN_TURN_MAX 64u
 #define HINTS_PER_CONNECTION_MAX 1024u
@@ -580,7 +579,7 @@ void handle_fetch(struct request *r) {
             io_timer_set(f->broker->io,
                          &f->timeout,
                          usec_add(io_now(f->broker->io),
-                                  MIN(q->wait_ms, FETCH_WAIT_MS_MAX) * USEC_PER_MSEC)) < 0)
+                                  MIN(q->wait_ms * USEC_PER_MSEC, f->broker->poll_usec_max))) < 0)
                 f->is_due = true;
         fetch_try(f);
 }

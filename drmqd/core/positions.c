@@ -31,6 +31,8 @@ static void commit_on_done(struct waiter *w, int error) {
 /* All or nothing: a request names what it refuses, and commits nothing then. */
 static bool commit_check(struct request *r, const Drmq__Proto__PositionCommitRequest *q) {
         enum drmq_error refusal = broker_refusal(r->broker, r->broker->shards[SHARD_DATA]);
+        const struct state *state = r->broker->shards[SHARD_DATA]->state;
+        size_t n_new = 0;
 
         if (refusal != DRMQ_ERROR_NONE) {
                 request_fail(r, refusal, "Cannot commit positions: %s", drmq_error_text(refusal));
@@ -43,7 +45,7 @@ static bool commit_check(struct request *r, const Drmq__Proto__PositionCommitReq
         }
 
         for (size_t i = 0; i < q->n_position; i++) {
-                uint64_t id = q->position[i]->partition_id, first, next;
+                uint64_t id = q->position[i]->partition_id, first, next, offset;
 
                 if (!broker_shard_of(r->broker, id)) {
                         request_fail(r,
@@ -62,8 +64,18 @@ static bool commit_check(struct request *r, const Drmq__Proto__PositionCommitReq
                                      next);
                         return false;
                 }
+                n_new += !state_position(state, q->group, id, &offset);
         }
 
+        if (n_new > 0 && state->positions.n_nodes + n_new > r->broker->positions_max) {
+                request_fail(r,
+                             DRMQ_ERROR_TOO_MANY,
+                             "The node has %zu committed positions; it may have %" PRIu64
+                             " (limits.positions)",
+                             state->positions.n_nodes,
+                             r->broker->positions_max);
+                return false;
+        }
         return true;
 }
 

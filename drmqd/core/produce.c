@@ -152,6 +152,8 @@ static enum drmq_error judge_batch(struct broker *b, struct judged *j, size_t n_
 
         if (broker_shard_of(b, j->partition_id) != b->shards[SHARD_DATA])
                 return DRMQ_ERROR_UNKNOWN_PARTITION;
+        if (n_bytes > b->batch_bytes_max)
+                return DRMQ_ERROR_TOO_LARGE;
 
         r = batch_view_init(j->batch, n_bytes, &j->view);
         if (r != 0)

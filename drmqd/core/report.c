@@ -223,13 +223,13 @@ static void report_budgets(struct report *r) {
                       "drmq_answers_used_bytes",
                       "drmq_answers_limit_bytes",
                       "Answers that wait to be sent, without what fetches brought.",
-                      "What they may take (limits.request_bytes).",
+                      "What they may take (limits.answer_bytes).",
                       &b->answers);
         report_budget(r,
                       "drmq_polls_used_bytes",
                       "drmq_polls_limit_bytes",
                       "Fetches that wait for messages.",
-                      "What they may take (limits.request_bytes).",
+                      "What they may take (limits.poll_bytes).",
                       &b->polls);
         report_budget(r,
                       "drmq_fetches_used_bytes",
@@ -340,7 +340,7 @@ static void report_logs(struct report *r) {
                   "drmq_log_append_limit_bytes",
                   GAUGE,
                   "What they may take.",
-                  (uint64_t) APPEND_BUDGET_BYTES_DEFAULT);
+                  log->append_budget_bytes);
         PER_SHARD(r,
                   "drmq_log_unsynced_bytes",
                   GAUGE,
@@ -391,6 +391,11 @@ static void report_states(struct report *r) {
                   GAUGE,
                   "Positions that groups committed.",
                   s->state->positions.n_nodes);
+        single(r,
+               "drmq_positions_limit",
+               GAUGE,
+               "How many may be, of one shard (limits.positions).",
+               r->broker->positions_max);
         PER_SHARD(r,
                   "drmq_checkpoint_index",
                   GAUGE,
@@ -465,6 +470,11 @@ static void report_node(struct report *r) {
                GAUGE,
                "Partitions of all topics.",
                metadata->topic_partitions.n_nodes);
+        single(r,
+               "drmq_partitions_limit",
+               GAUGE,
+               "How many there may be (limits.partitions).",
+               b->partitions_max);
         single(r,
                "drmq_disk_free_bytes",
                GAUGE,

@@ -78,6 +78,8 @@ struct shard_config {
         uint64_t node_id;
         const char *dir;
         uint64_t segment_bytes;
+        uint32_t group_bytes; /* see struct shard_log_config */
+        uint32_t append_budget_bytes;
         uint64_t checkpoint_bytes; /* a mark is logged after so much log */
         usec_t sync_usec;          /* see struct shard_log_config */
         uint64_t reserve_bytes;

@@ -105,8 +105,19 @@ static int metadata_init(struct metadata *m, size_t n_topics, size_t n_partition
                        : -ENOMEM;
 }
 
-static void
-metadata_add(struct metadata *m, struct broker *b, const char *name, const struct topic *t) {
+/* Whether so many partitions may be made (limits.partitions). */
+static bool has_room(const struct broker *b, uint64_t n_new) {
+        const struct state *metadata = b->shards[SHARD_METADATA]->state;
+
+        return n_new == 0 || metadata->topic_partitions.n_nodes + n_new <= b->partitions_max;
+}
+
+/* @creates: what is missing was to be made. */
+static void metadata_add(struct metadata *m,
+                         struct broker *b,
+                         const char *name,
+                         const struct topic *t,
+                         bool creates) {
         Drmq__Proto__Topic *answer = m->topics + m->n_topics;
         enum drmq_error code;
 
@@ -116,6 +127,7 @@ metadata_add(struct metadata *m, struct broker *b, const char *name, const struc
         if (!t) {
                 code = !topic_name_is_valid(name)                        ? DRMQ_ERROR_INVALID_NAME
                        : !shard_knows_its_end(b->shards[SHARD_METADATA]) ? DRMQ_ERROR_DAMAGED
+                       : creates && !has_room(b, b->default_partitions)  ? DRMQ_ERROR_TOO_MANY
                                                                          : DRMQ_ERROR_UNKNOWN_TOPIC;
                 answer->error = m->errors + m->n_errors++;
                 error_init(answer->error, b, code, (char *) drmq_error_text(code));
@@ -164,11 +176,15 @@ static void metadata_answer(struct request *r, const Drmq__Proto__MetadataReques
                 MAP_FOREACH(&state->topics, n) {
                         const struct topic *t = CONTAINER_OF(n, struct topic, by_name);
 
-                        metadata_add(&m, b, t->name, t);
+                        metadata_add(&m, b, t->name, t, false);
                 }
         else
                 for (size_t i = 0; i < q->n_topic; i++)
-                        metadata_add(&m, b, q->topic[i], state_topic(state, q->topic[i]));
+                        metadata_add(&m,
+                                     b,
+                                     q->topic[i],
+                                     state_topic(state, q->topic[i]),
+                                     q->create && b->auto_create);
 
         node.id = id->node_id;
         node.address = b->advertise;
@@ -264,22 +280,29 @@ static void change_create(struct change *c, struct byte_writer *w) {
                 c->errors[i] = judge_create(state, q->topic[i]->name, n, q->topic[i]->if_missing);
                 if (c->errors[i] != DRMQ_ERROR_NONE || state_topic(state, q->topic[i]->name))
                         continue;
-                n_new += n;
-                if (n_new > PARTITIONS_PER_REQUEST_MAX)
+                if (n_new + n > PARTITIONS_PER_REQUEST_MAX)
                         c->errors[i] = DRMQ_ERROR_TOO_LARGE;
-                else
+                else if (!has_room(c->broker, n_new + n))
+                        c->errors[i] = DRMQ_ERROR_TOO_MANY;
+                else {
                         write_create(c, w, q->topic[i]->name, n, &next_id);
+                        n_new += n;
+                }
         }
 }
 
 static void change_create_missing(struct change *c, struct byte_writer *w) {
         const Drmq__Proto__MetadataRequest *q = c->message;
         const struct state *state = c->broker->shards[SHARD_METADATA]->state;
-        uint64_t next_id = next_partition_id(c->broker);
+        uint64_t next_id = next_partition_id(c->broker), n_new = 0;
+        const uint32_t n = c->broker->default_partitions;
 
         for (size_t i = 0; i < q->n_topic; i++)
-                if (topic_name_is_valid(q->topic[i]) && !state_topic(state, q->topic[i]))
-                        write_create(c, w, q->topic[i], c->broker->default_partitions, &next_id);
+                if (topic_name_is_valid(q->topic[i]) && !state_topic(state, q->topic[i]) &&
+                    has_room(c->broker, n_new + n)) {
+                        write_create(c, w, q->topic[i], n, &next_id);
+                        n_new += n;
+                }
 }
 
 static void change_alter(struct change *c, struct byte_writer *w) {
@@ -291,6 +314,8 @@ static void change_alter(struct change *c, struct byte_writer *w) {
                 c->errors[0] = DRMQ_ERROR_UNKNOWN_TOPIC;
         else if (q->partitions < t->n_partitions || q->partitions > PARTITIONS_PER_TOPIC_MAX)
                 c->errors[0] = DRMQ_ERROR_INVALID_ARGUMENT;
+        else if (!has_room(c->broker, q->partitions - t->n_partitions))
+                c->errors[0] = DRMQ_ERROR_TOO_MANY;
         else if (q->partitions > t->n_partitions) {
                 write_op(c, w, ADMIN_TOPIC_EXTEND, q->name);
                 byte_writer_uleb(w, q->partitions);

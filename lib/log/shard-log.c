@@ -1205,6 +1205,7 @@ void shard_log_stats(const struct shard_log *l, struct shard_log_stats *ret) {
         *ret = l->stats;
         ret->n_segments = l->n_segments;
         ret->pending_bytes = l->pending_bytes;
+        ret->append_budget_bytes = l->config.append_budget_bytes;
         ret->is_below_reserve = l->is_below_reserve;
         ret->is_short_of_space = l->is_short_of_space;
         ret->free_bytes = l->free_bytes;

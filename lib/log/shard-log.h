@@ -234,6 +234,7 @@ struct shard_log_stats {
         usec_t last_sync_usec;
         struct histogram sync_usec; /* of each group write: from its start until it is synced */
         size_t pending_bytes;
+        uint32_t append_budget_bytes; /* what they may be */
         /* Produce entries that do not fit what is zeroed already are refused with -ENOSPC: only the
          * reserve is left … */
         bool is_below_reserve;

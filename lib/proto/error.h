@@ -38,7 +38,8 @@
         X(25, ACROSS_SHARDS, EXDEV, false, "an atomic request may not span shards")                \
         X(26, UNKNOWN_SNAPSHOT, ENOENT, false, "there is no such snapshot")                        \
         X(27, SNAPSHOT_EXISTS, EEXIST, false, "a snapshot of that name exists")                    \
-        X(28, TOO_MANY_SNAPSHOTS, EMFILE, false, "as many snapshots are held as may be")
+        X(28, TOO_MANY_SNAPSHOTS, EMFILE, false, "as many snapshots are held as may be")           \
+        X(29, TOO_MANY, ENOBUFS, false, "there are as many as the node may have")
 
 enum drmq_error {
 #define DRMQ_ERROR_ENUM(code, id, error, retriable, text) DRMQ_ERROR_##id = code,

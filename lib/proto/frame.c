@@ -105,6 +105,27 @@ void frame_reader_trim(struct frame_reader *r) {
                 frame_reader_done(r);
 }
 
+void frame_reader_shrink(struct frame_reader *r) {
+        size_t n_unread = r->end - r->begin, n_bytes;
+        struct buf *b;
+
+        if (!r->buf)
+                return;
+        n_bytes = MAX(n_unread + SPACE_BYTES_MIN, MIN(frame_reader_wanted_bytes(r), r->max_bytes));
+        if (r->buf->capacity / 2 < n_bytes)
+                return;
+
+        b = buf_new(n_bytes);
+        if (!b)
+                return;
+        if (n_unread > 0)
+                memcpy(b->data, r->buf->data + r->begin, n_unread);
+        buf_unref(r->buf);
+        r->buf = b;
+        r->begin = 0;
+        r->end = n_unread;
+}
+
 /* Moves the unread bytes to a buffer that has room for @n_bytes from them on. */
 static int reader_move(struct frame_reader *r, size_t n_bytes) {
         size_t n_unread = r->end - r->begin;

@@ -132,6 +132,9 @@ size_t frame_reader_wanted_bytes(const struct frame_reader *r);
 /* Gives an empty buffer back (an idle connection holds nothing); nothing happens where there are
  * unread bytes. */
 void frame_reader_trim(struct frame_reader *r);
+/* Makes a buffer that is much larger than what it holds, and than the frame that is arriving, as
+ * small as that. Without memory for the smaller one it stays. */
+void frame_reader_shrink(struct frame_reader *r);
 
 /*
  * Frames out: a queue of slices, gathered by writev(). Shares what it is given.

@@ -184,15 +184,16 @@ TEST(half_a_frame_and_then_nothing_ends_the_connection) {
 }
 
 TEST(a_frame_that_goes_on_is_waited_for) {
+        const size_t n_table = 8 * MIB;
         struct broker_fixture f;
         struct broker_client c;
         _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
-        uint8_t *table = calloc(1, 2000);
+        uint8_t *table = calloc(1, n_table);
 
         begin(&f, &c, 1);
-        broker_client_send(&c, FRAME_STATUS, NULL, table, 2000, NULL, 0);
+        broker_client_send(&c, FRAME_STATUS, NULL, table, n_table, NULL, 0);
         for (unsigned i = 10; i > 0; i--) {
-                broker_client_hold(&c, c.n_bytes - c.n_sent - 200);
+                broker_client_hold(&c, (c.n_bytes - c.n_sent) / 2);
                 ASSERT_FALSE(broker_client_wait_end(&c, f.config.idle_usec - USEC_PER_SEC));
                 broker_client_release(&c);
         }
@@ -201,6 +202,66 @@ TEST(a_frame_that_goes_on_is_waited_for) {
         free(table);
         broker_client_end(&c);
         check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* A byte now and then is progress, and would hold the frame's budget for ever. */
+TEST(a_frame_that_trickles_is_not_waited_for) {
+        const size_t n_table = 64 * 1024;
+        struct broker_fixture f;
+        struct broker_client c;
+        uint8_t *table = calloc(1, n_table);
+        unsigned n_turns = 0;
+        bool has_ended = false;
+
+        begin(&f, &c, 1);
+        broker_client_send(&c, FRAME_STATUS, NULL, table, n_table, NULL, 0);
+        while (!has_ended && n_turns < 100) {
+                broker_client_hold(&c, c.n_bytes - c.n_sent - 100);
+                has_ended = broker_client_wait_end(&c, f.config.idle_usec / 4);
+                broker_client_release(&c);
+                n_turns++;
+        }
+        ASSERT_TRUE(has_ended);
+        ASSERT_GE(n_turns, 4);
+        ASSERT_LE(n_turns, 6); /* the idle time, and 4 s for its 64 KiB */
+        ASSERT_EQ(f.broker->requests.used_bytes, 0);
+        free(table);
+        broker_client_end(&c);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* Each holds the begin of a small frame: neither charged, nor with a buffer of its own for long. */
+TEST(many_halves_of_small_frames_hold_little_memory) {
+        static struct broker_client clients[1000];
+        uint8_t prelude[FRAME_PRELUDE_BYTES] = {};
+        struct broker_fixture f;
+        size_t before, held;
+
+        broker_fixture_init(&f, 5);
+        broker_fixture_start(&f);
+        le32_store(prelude, 3000);
+        le32_store(prelude + 4, 1000);
+        before = mem_bytes();
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+                broker_client_connect(&clients[i], &f);
+                broker_client_bytes(&clients[i], prelude, 20);
+                frame_reader_trim(&clients[i].in);
+        }
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_EQ(f.broker->n_conns, ELEMENTSOF(clients));
+        held = mem_bytes() - before;
+        ASSERT_LT(held, 17 * MIB + ELEMENTSOF(clients) * 8192);
+
+        /* Nobody is kept out meanwhile, and when they have gone nothing is left. */
+        broker_client_end(&clients[0]);
+        broker_client_connect(&clients[0], &f);
+        ASSERT_NE(broker_client_topic(&clients[0], "a", 1), 0);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                broker_client_end(&clients[i]);
+        check_is_well(&f);
+        ASSERT_EQ(f.broker->held_bytes, 0);
         broker_fixture_done(&f);
 }
 
@@ -587,7 +648,7 @@ TEST(the_last_one_to_lose_the_budget_wakes_who_waits) {
 TEST(a_connection_has_so_many_requests_under_way_and_the_rest_follow) {
         struct broker_fixture f;
         struct broker_client c, other;
-        uint64_t id, first, n = REQUESTS_PER_CONNECTION_MAX + 100;
+        uint64_t id, first, n = REQUESTS_PER_CONNECTION_DEFAULT + 100;
 
         begin(&f, &c, 3);
         broker_client_connect(&other, &f);
@@ -599,7 +660,7 @@ TEST(a_connection_has_so_many_requests_under_way_and_the_rest_follow) {
                            2 * f.config.idle_usec); /* it is the broker that does not take them */
         ASSERT_FALSE(c.has_ended);
         ASSERT_EQ(list_first(&f.broker->conns, struct conn, link)->n_requests,
-                  REQUESTS_PER_CONNECTION_MAX);
+                  REQUESTS_PER_CONNECTION_DEFAULT);
 
         (void) broker_client_produce(&other, id, 1, 10);
         for (uint64_t i = 0; i < n; i++) {
@@ -639,7 +700,7 @@ TEST(a_large_answer_does_not_hide_the_request_behind_it) {
         broker_fixture_run(&f, 5 * USEC_PER_SEC);
         r = broker_client_take(&c, first);
         ASSERT_NOT_NULL(r);
-        ASSERT_GT(r->frame.body.size, CONNECTION_OUT_BYTES);
+        ASSERT_GT(r->frame.body.size, CONNECTION_OUT_BYTES_DEFAULT);
         broker_reply_free(r);
         r = broker_client_take(&c, first + 1);
         ASSERT_NOT_NULL(r);
@@ -694,7 +755,7 @@ TEST(long_polls_past_their_limit_are_answered_and_keep_nobody_out) {
         uint64_t id;
 
         broker_fixture_init(&f, 5);
-        f.config.request_budget_bytes = MIB;
+        f.config.request_budget_bytes = f.config.poll_budget_bytes = MIB;
         broker_fixture_start(&f);
         broker_client_connect(&other, &f);
         id = broker_client_topic(&other, "a", 1);
@@ -892,8 +953,8 @@ TEST(answers_that_nobody_reads_end_the_reading_of_requests) {
         for (unsigned i = 0; i < 400; i++)
                 broker_client_send(&deaf, FRAME_METADATA, &q, NULL, 0, NULL, 0);
         broker_fixture_run(&f, 10 * USEC_PER_SEC);
-        ASSERT_GE(conn->out.n_bytes, CONNECTION_OUT_BYTES / 2);
-        ASSERT_LT(conn->out.n_bytes, CONNECTION_OUT_BYTES + MIB);
+        ASSERT_GE(conn->out.n_bytes, CONNECTION_OUT_BYTES_DEFAULT / 2);
+        ASSERT_LT(conn->out.n_bytes, CONNECTION_OUT_BYTES_DEFAULT + MIB);
 
         /* It reads after all, and gets every one. */
         deaf.is_deaf = false;
@@ -914,7 +975,7 @@ TEST(answers_that_nobody_reads_share_one_budget) {
         uint64_t id;
 
         broker_fixture_init(&f, 3);
-        f.config.request_budget_bytes = MIB;
+        f.config.request_budget_bytes = f.config.answer_budget_bytes = MIB;
         broker_fixture_start(&f);
         broker_client_connect(&honest, &f);
         id = broker_client_topic(&honest, "a", 1);

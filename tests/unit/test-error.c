@@ -15,7 +15,8 @@ TEST(codes_are_what_they_were) {
         ASSERT_EQ(DRMQ_ERROR_UNKNOWN_SNAPSHOT, 26);
         ASSERT_EQ(DRMQ_ERROR_SNAPSHOT_EXISTS, 27);
         ASSERT_EQ(DRMQ_ERROR_TOO_MANY_SNAPSHOTS, 28);
-        ASSERT_EQ(_DRMQ_ERROR_MAX, 29);
+        ASSERT_EQ(DRMQ_ERROR_TOO_MANY, 29);
+        ASSERT_EQ(_DRMQ_ERROR_MAX, 30);
 }
 
 TEST(each_code_has_name_words_and_errno) {
