@@ -62,6 +62,9 @@ static int refused(struct sender *s, int r, const char *name) {
                 return log_error_errno(r, "%s: larger than a message may be, 8M", name);
         if (r == -ENOMEM)
                 return log_oom();
+        /* No fault of this message. */
+        if (r == -ENOTCONN || r == -EAGAIN || r == -ETIMEDOUT || r == -EPERM || r == -EPROTO)
+                return log_error_errno(r, "Cannot send: %s", drmq_client_error(s->client));
         return log_error_errno(r, "%s: %s", name, drmq_client_error(s->client));
 }
 

@@ -40,7 +40,11 @@ static void route_fail(struct route *route, int error, const char *text) {
         route_drop_lanes(route);
         route->state = ROUTE_FAILED;
         route->error = error;
-        producer_say(p, "topic \"%s\": %s", route->name, text);
+        if (error == -ENOTCONN ||
+            error == -EPERM) /* it is not for this topic that nobody is there */
+                producer_say(p, "%s", text);
+        else
+                producer_say(p, "topic \"%s\": %s", route->name, text);
 }
 
 static int route_set_lanes(struct route *route, const Drmq__Proto__Topic *topic) {

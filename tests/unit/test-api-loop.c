@@ -17,6 +17,7 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/time.h"
 #include "drmq.h"
 #include "tests/lib/server-fixture.h"
@@ -363,6 +364,54 @@ TEST(flush_and_commit_do_not_wait_where_nothing_may) {
         ASSERT_EQ(offset, 1);
         drmq_consumer_free(k);
         drmq_producer_free(p);
+        drmq_client_free(c);
+        server_end(&s, SIGTERM);
+}
+
+TEST(what_is_not_acknowledged_or_not_polled_is_bounded) {
+        enum { BUFFER_BYTES = 1 << 20, FETCH_BYTES = 64 << 10, SLACK_BYTES = 1 << 20 };
+        static const char value[1000];
+        struct drmq_outgoing m = { .topic = "t", .value = value, .value_size = sizeof(value) };
+        struct server s = { 0 };
+        size_t n_before, n_sent = 0;
+        drmq_producer *p;
+        drmq_consumer *k;
+        drmq_client *c;
+        int r;
+
+        server_start(&s);
+        c = client_of(&s);
+        ASSERT_OK(drmq_producer_new(c, &p));
+        ASSERT_OK(drmq_producer_set_buffer_bytes(p, BUFFER_BYTES));
+        ASSERT_OK(drmq_producer_set_batch_bytes(p, 16 << 10));
+        ASSERT_OK(drmq_producer_send_sync(p, &m, NULL));
+        ASSERT_OK(drmq_client_set_nonblocking(c, true));
+        n_before = mem_bytes();
+        ASSERT_OK(kill(s.pid, SIGSTOP)); /* nothing is acknowledged */
+        while ((r = drmq_producer_send(p, &m)) >= 0)
+                n_sent++;
+        ASSERT_ERROR(r, EAGAIN);
+        ASSERT_GT(n_sent * sizeof(value), BUFFER_BYTES * 9 / 10);
+        ASSERT_LT(n_sent * sizeof(value), BUFFER_BYTES + SLACK_BYTES);
+        ASSERT_LT(mem_bytes(), n_before + BUFFER_BYTES + SLACK_BYTES);
+        ASSERT_OK(kill(s.pid, SIGCONT));
+        ASSERT_OK(drmq_client_set_nonblocking(c, false));
+        for (unsigned i = 0; i < 8000; i++)
+                ASSERT_OK(drmq_producer_send(p, &m));
+        ASSERT_OK(drmq_producer_flush(p));
+        drmq_producer_free(p);
+
+        /* 8 MB are there, and nobody polls: what is fetched stays. */
+        n_before = mem_bytes();
+        ASSERT_OK(drmq_consumer_new(c, &k));
+        ASSERT_OK(drmq_consumer_set_fetch_bytes(k, FETCH_BYTES));
+        ASSERT_OK(drmq_consumer_set_buffer_bytes(k, 2 * FETCH_BYTES));
+        ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_BEGINNING, 0));
+        ASSERT_EQ(drmq_consumer_poll(k, 1, 10 * USEC_PER_SEC), 1);
+        for (unsigned i = 0; i < 100; i++)
+                ASSERT_EQ(drmq_consumer_poll(k, 1, 10 * USEC_PER_SEC), 1);
+        ASSERT_LT(mem_bytes(), n_before + 4 * FETCH_BYTES + SLACK_BYTES);
+        drmq_consumer_free(k);
         drmq_client_free(c);
         server_end(&s, SIGTERM);
 }
