@@ -59,3 +59,20 @@ TEST(forced_charge_counts_past_limit) {
         ASSERT_ERROR(budget_charge(&b, 1), EAGAIN);
         ASSERT_EQ(b.peak_bytes, 180);
 }
+
+TEST(another_limit_holds_from_now_on) {
+        struct budget b;
+
+        budget_init(&b, 100, 50);
+        ASSERT_OK(budget_charge(&b, 80));
+        budget_set_limit(&b, 40, 20);
+        ASSERT_EQ(b.used_bytes, 80);
+        ASSERT_TRUE(budget_is_full(&b));
+        ASSERT_ERROR(budget_charge(&b, 1), EAGAIN);
+        budget_release(&b, 60);
+        ASSERT_TRUE(budget_is_low(&b));
+        ASSERT_OK(budget_charge(&b, 20));
+        ASSERT_ERROR(budget_charge(&b, 1), EAGAIN);
+        budget_set_limit(&b, 200, 100);
+        ASSERT_OK(budget_charge(&b, 160));
+}
