@@ -111,6 +111,7 @@ instance_units() {
 
         systemd-tmpfiles --root="$dir/root" --create drmq.conf
         [ "$(stat -c '%a' "$dir/root/run/drmq")" = 755 ]
+        [ -d "$dir/root/etc/drmq" ]
         if [ "$(id -u)" -eq 0 ]; then
                 uid=$(sed -n 's/^drmq:[^:]*:\([0-9]*\):.*/\1/p' "$dir/root/etc/passwd")
                 [ "$(stat -c '%u' "$dir/root/run/drmq")" = "$uid" ]

@@ -31,9 +31,15 @@ static void on_delay(struct io_timer *t, void *userdata) {
 }
 
 static void on_consumer_event(struct session_watch *w, enum session_event event, void *userdata) {
+        struct consumer *k = userdata;
+
         (void) w;
-        if (event == SESSION_UP)
-                consumer_pump(userdata);
+        if (event != SESSION_UP)
+                return;
+
+        /* What was refused by a node that stopped is not by the one that came back. */
+        io_timer_cancel(k->io, &k->delay_timer);
+        on_delay(&k->delay_timer, k);
 }
 
 /* What the take before handed out may go now (I3), and counts as dealt with. */

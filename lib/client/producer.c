@@ -117,6 +117,11 @@ static void on_producer_event(struct session_watch *w, enum session_event event,
         (void) w;
         switch (event) {
         case SESSION_UP:
+                /* What was refused by a node that stopped is not by the one that came back. */
+                io_timer_cancel(p->io, &p->retry_timer);
+                producer_end_delay(p);
+                producer_pump(p);
+                break;
         case SESSION_DRAINED:
                 producer_pump(p);
                 break;

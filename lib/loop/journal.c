@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal as a sink of log records: sd_journal_sendv(3). */
+#define SD_JOURNAL_SUPPRESS_LOCATION /* it would be that of this file */
+
 #include "loop/journal.h"
 
 #include <stdio.h>
