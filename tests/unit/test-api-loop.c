@@ -343,6 +343,7 @@ TEST(flush_and_commit_do_not_wait_where_nothing_may) {
         ASSERT_OK(r);
         ASSERT_OK(kill(s.pid, SIGSTOP)); /* nothing is answered */
         ASSERT_OK(drmq_producer_send(p, &m));
+        ASSERT_LE(drmq_client_wait_usec(c), USEC_PER_SEC); /* it lingers */
         ASSERT_ERROR(drmq_producer_flush(p), EINPROGRESS);
         ASSERT_STREQ(drmq_client_error(c), "1 messages are on their way");
         ASSERT_OK(kill(s.pid, SIGCONT));
