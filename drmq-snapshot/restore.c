@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,8 +27,11 @@
 #include "log/datadir.h"
 #include "log/hardstate.h"
 
-/* Files whose bytes are on their way to the disk: so many are synced later, when that is done. */
-#define UNSYNCED_MAX 16u
+/* Files stay open until all are written, and are synced then: what reaches the disk meanwhile does so
+ * without waiting for it, and one commit of the file system takes most of them. Past this, or as
+ * many as we may have open, the oldest is synced at once. */
+#define UNSYNCED_MAX 4096u
+#define OTHER_FILES 32u
 /* Writing to the disk begins after so many bytes. */
 #define FLUSH_BYTES (UINT64_C(8) << 20)
 
@@ -42,14 +46,16 @@ struct restore {
         int fd; /* of the file that is being written */
         uint64_t pos;
         uint64_t flushed_pos;
-        int unsynced[UNSYNCED_MAX];
-        size_t n_unsynced;
+        int *unsynced;
+        size_t n_unsynced, n_unsynced_allocated;
+        size_t n_unsynced_max;
 };
 
 static void restore_done(struct restore *d) {
         fd_close(d->fd);
         for (size_t i = 0; i < d->n_unsynced; i++)
                 fd_close(d->unsynced[i]);
+        mem_free(d->unsynced);
         if (d->is_ours)
                 (void) fs_remove_tree(d->partial);
         segments_done(&d->segments);
@@ -139,8 +145,10 @@ static int on_file_end(void *userdata, size_t i) {
         if (r < 0)
                 return r;
         (void) sync_file_range(d->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        if (!grow(d->unsynced, d->n_unsynced_allocated, d->n_unsynced + 1))
+                return log_error_errno(-ENOMEM, "Cannot sync what is in %s: %m", d->partial);
         d->unsynced[d->n_unsynced++] = TAKE_FD(d->fd);
-        return sync_oldest(d, UNSYNCED_MAX - 1);
+        return sync_oldest(d, d->n_unsynced_max);
 }
 
 static const struct archive_events restore_events = {
@@ -358,6 +366,18 @@ static int show(const struct restore *d,
         return r < 0 ? log_error_errno(r, "Cannot write to stdout: %m") : 0;
 }
 
+static size_t count_files_allowed(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 0;
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit); /* else it stays as it was */
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < OTHER_FILES)
+                return 0;
+        return (size_t) MIN(limit.rlim_cur - OTHER_FILES, (rlim_t) UNSYNCED_MAX);
+}
+
 static int restore(struct restore *d, const char *file, const struct tool *t) {
         _cleanup_(archive_reader_freep) struct archive_reader *reader = NULL;
         const struct manifest *m;
@@ -375,6 +395,7 @@ static int restore(struct restore *d, const char *file, const struct tool *t) {
         if (r < 0)
                 return log_error_errno(r, "Cannot restore: %m");
 
+        d->n_unsynced_max = count_files_allowed();
         r = check_target(d->io, d->dir);
         if (r >= 0)
                 r = make_partial(d);

@@ -35,7 +35,7 @@ nothing_left() {
 @test "what was acknowledged before a snapshot is in it, whatever comes meanwhile" {
         seq 100000 | drmq-send "$topic"
         sum=$(seq 100000 | sha256sum)
-        seq 1000000000 | drmq-send "$topic-load" 2>/dev/null 3>&- &
+        seq 1000000000 | drmq-send "$topic-load" --rate 100000 2>/dev/null 3>&- &
         load=$!
         wait_until eval "drmqctl topics describe '$topic-load' 2>/dev/null | grep -q ."
 
