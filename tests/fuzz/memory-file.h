@@ -76,11 +76,18 @@ static int memory_list(struct io *io, _unused_ const char *path, char ***ret_nam
         return 0;
 }
 
+/* Whatever is asked for is the folder. */
+static int memory_stat(_unused_ struct io *io, _unused_ const char *path, struct io_stat *ret) {
+        *ret = (struct io_stat){ .n_links = 1, .is_dir = true };
+        return 0;
+}
+
 static const struct io_ops memory_ops = {
         .open = memory_open,
         .close = memory_close,
         .pread = memory_pread,
         .size = memory_size,
+        .stat = memory_stat,
         .list = memory_list,
 };
 
