@@ -26,11 +26,11 @@
 #define DRMQ_MESSAGE_CONNECTION_REFUSED "cf9a3d9cc2ce40d4b07aa3f0a7c94efc"
 
 /* The log on disk: an unfinished write that was cut at a start; what was acknowledged before it was
- * synced, as log.sync asked, and is lost; bytes that are bad; a sync, write
- * or read that failed and stops the process; a copy of the hard state that was renewed from the
- * other one; a checkpoint that failed; a folder that was never finished and is removed; a
- * truncation that an earlier run began; a disk that is full, or nearly, and one that has space
- * again; old segments that go by retention; a loss that a person has accepted. */
+ * synced, as log.sync asked, and is lost; bytes that are bad; a sync, write or read that failed and
+ * stops the process; a copy of the hard state that was renewed from the other one; a checkpoint that
+ * failed; a folder that was never finished and is removed; a truncation that an earlier run began; a
+ * loss that a person has accepted; a disk that is full, or nearly, and one that has space again; old
+ * segments that go by retention. */
 #define DRMQ_MESSAGE_RECOVERY_CUT "0994213e191e46ec888730faf9d6aeac"
 #define DRMQ_MESSAGE_RECOVERY_LOST "37ee5d00265a49fcb922795cda7447aa"
 #define DRMQ_MESSAGE_CORRUPTION_FOUND "6952affd5e394a9ea69e05f4b356e2d1"
