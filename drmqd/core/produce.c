@@ -68,16 +68,18 @@ static void produce_refuse_for_space(struct produce *p) {
 
         shard_log_stats(s->log, &stats);
         if (stats.reserve_bytes > 0 && !stats.is_short_of_space)
-                request_fail(p->request,
-                             DRMQ_ERROR_DISK_FULL,
-                             "No more messages are taken: %s is free in %s, and the reserve is %s",
-                             format_bytes(free_text, stats.free_bytes),
-                             datadir_path(p->request->broker->datadir),
-                             format_bytes(reserve_text, stats.reserve_bytes));
+                request_fail(
+                        p->request,
+                        DRMQ_ERROR_DISK_FULL,
+                        "The disk is nearly full, no more messages are taken: %s is free in %s, "
+                        "and the reserve is %s",
+                        format_bytes(free_text, stats.free_bytes),
+                        datadir_path(p->request->broker->datadir),
+                        format_bytes(reserve_text, stats.reserve_bytes));
         else
                 request_fail(p->request,
                              DRMQ_ERROR_DISK_FULL,
-                             "No more messages are taken: the disk is full, %s is free in %s",
+                             "The disk is full, no more messages are taken: %s is free in %s",
                              format_bytes(free_text, stats.free_bytes),
                              datadir_path(p->request->broker->datadir));
         mem_free(p);
