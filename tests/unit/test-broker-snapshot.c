@@ -355,6 +355,13 @@ TEST(what_the_log_drops_the_snapshot_keeps_and_says_so) {
         broker_fixture_done(&f);
 }
 
+/* Whether that has been answered by now, and without an error. */
+static bool was_done(struct broker_client *c, uint64_t correlation) {
+        _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_take(c, correlation);
+
+        return r && broker_reply_error(r) == DRMQ_ERROR_NONE;
+}
+
 /* A log of some segments; snapshots are asked for, one is deleted, and @n_steps later all is over.
  * Nothing under incoming/ is left by the next start, and what is there can be restored. */
 static void interrupt(unsigned n_steps, bool power_cut) {
@@ -363,7 +370,8 @@ static void interrupt(unsigned n_steps, bool power_cut) {
         struct broker_fixture f, g;
         struct broker_client c, d;
         char **names;
-        uint64_t id;
+        bool is_made, is_deleted, has_new = false, has_old = false;
+        uint64_t id, creating, deleting;
         size_t n;
 
         begin(&f, &c, 100 + n_steps);
@@ -375,11 +383,13 @@ static void interrupt(unsigned n_steps, bool power_cut) {
 
         create.name = (char *) "new";
         delete.name = (char *) "old";
-        broker_client_send(&c, FRAME_SNAPSHOT_CREATE, &create, NULL, 0, NULL, 0);
-        broker_client_send(&c, FRAME_SNAPSHOT_DELETE, &delete, NULL, 0, NULL, 0);
+        creating = broker_client_send(&c, FRAME_SNAPSHOT_CREATE, &create, NULL, 0, NULL, 0);
+        deleting = broker_client_send(&c, FRAME_SNAPSHOT_DELETE, &delete, NULL, 0, NULL, 0);
         (void) send_read(&c, "old", 1, 0, 0);
         for (unsigned i = 0; i < n_steps; i++)
                 (void) sim_world_step(f.world, sim_world_now(f.world) + USEC_PER_SEC);
+        is_made = was_done(&c, creating);
+        is_deleted = was_done(&c, deleting);
         if (n_steps % 3 == 2)
                 broker_fixture_stop(&f);
         else
@@ -397,6 +407,8 @@ static void interrupt(unsigned n_steps, bool power_cut) {
         ASSERT_OK(sim_disk_peek_list(f.disk, BROKER_FIXTURE_DIR "/snapshots", &names, &n));
         ASSERT_EQ(snapshot_count(&c, NULL), n);
         for (size_t i = 0; i < n; i++) {
+                has_new = has_new || streq(names[i], "new");
+                has_old = has_old || streq(names[i], "old");
                 restore(&c, names[i], &g, 200 + i);
                 broker_client_connect(&d, &g);
                 ASSERT_EQ(broker_client_read(&d, id, 0), streq(names[i], "new") ? 16 : 15);
@@ -404,6 +416,8 @@ static void interrupt(unsigned n_steps, bool power_cut) {
                 broker_fixture_done(&g);
         }
         io_names_free(names, n);
+        ASSERT_TRUE(has_new || !is_made);
+        ASSERT_FALSE(has_old && is_deleted);
         broker_client_end(&c);
         broker_fixture_done(&f);
 }
