@@ -393,3 +393,21 @@ instance_units() {
         wait_said '.exited == 65'
         journal START_FAILED ".DRMQ_FILE == \"$data\" and .DRMQ_ERROR == \"EBADMSG\" and .PRIORITY == \"3\""
 }
+
+@test "the journal: a full disk is told with its shard, folder and error" {
+        [ "$(id -u)" -eq 0 ] || skip "needs root to mount"
+        mkdir "$data"
+        cat >"$dir/serve" <<-END
+		#!/bin/sh
+		mount -t tmpfs -o size=24M tmpfs $data
+		exec drmqd "\$@"
+	END
+        chmod +x "$dir/serve"
+        manager_command=(unshare -m "$dir/serve")
+        manage --journal -- --listen "unix:$socket" --port 0 --set log.segment_size=1M --set log.reserve=2M
+        tell start
+        wait_said '.notify == ["READY=1"]'
+        head -c 32M /dev/urandom | base64 -w 1000 | drmq-send "$topic" --timeout 2s 2>"$dir/err" || true
+        wait_journal DISK_FULL '(.DRMQ_SHARD | test("[01]")) and (.DRMQ_FILE | test("/data")) and .DRMQ_ERROR == "ENOSPC" and .PRIORITY == "4"'
+        drmqctl topics list | grep -q "$topic"
+}

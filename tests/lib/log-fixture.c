@@ -67,7 +67,12 @@ static void on_failed(void *userdata, int error, const char *what) {
 static void on_trace(void *userdata, const struct log_record *record) {
         struct log_fixture *f = userdata;
 
+        size_t n;
+
         (void) snprintf(f->said, sizeof(f->said), "%s", record->text);
+        n = (size_t) snprintf(f->fields, sizeof(f->fields), "%s", record->message_id ?: "");
+        for (const char *const *i = record->fields; i && *i && n < sizeof(f->fields); i++)
+                n += (size_t) snprintf(f->fields + n, sizeof(f->fields) - n, " %s", *i);
 }
 
 static const struct shard_log_events events = {

@@ -33,7 +33,8 @@ struct log_fixture {
         unsigned n_drained;
         int error; /* of on_failed() */
         struct tracer tracer;
-        char said[256]; /* the last trace record since the start */
+        char said[256];   /* the last trace record since the start */
+        char fields[512]; /* its MESSAGE_ID, if any, and its fields, a blank between two */
 };
 
 /* A disk with an empty shard on it, closed. The default configuration has the smallest segments. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a start makes of what it finds: unfinished writes are cut, corruption is kept, and nobody
  * takes one for the other. */
+#include "base/messages.h"
 #include "base/alloc.h"
 #include "base/crc32c.h"
 #include "base/random.h"
@@ -146,6 +147,10 @@ TEST(a_group_whose_header_sector_is_zero_is_cut) {
         ASSERT_FALSE(f.report.tail_is_damaged);
         ASSERT_STREQ(f.said,
                      "A write to shard 1 did not finish and was cut: the log ends before entry 9");
+        ASSERT_EQ(strncmp(f.fields,
+                          DRMQ_MESSAGE_RECOVERY_CUT " DRMQ_SHARD=1 DRMQ_INDEX=9 DRMQ_FILE=",
+                          32 + strlen(" DRMQ_SHARD=1 DRMQ_INDEX=9 DRMQ_FILE=")),
+                  0);
         log_fixture_check(&f, 1, 8, NULL);
 
         /* The rest of it is gone from the disk: something shorter written there is followed by

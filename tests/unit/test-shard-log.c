@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log writer: what is reported as synced is on disk, and every promise of log/shard-log.h. */
+#include "base/messages.h"
 #include "base/alloc.h"
 #include "io/io-posix.h"
 #include "log/recovery.h"
@@ -517,6 +518,9 @@ TEST(without_space_appends_are_refused_and_go_on_when_there_is_some) {
                 ASSERT_ERROR(log_fixture_write(&f, 1), ENOSPC);
                 ASSERT_STREQ(f.said,
                              "There is no space for shard 1 to grow, new entries are refused");
+                ASSERT_NOT_NULL(
+                        strstr(f.fields, DRMQ_MESSAGE_DISK_FULL " DRMQ_SHARD=1 DRMQ_FILE="));
+                ASSERT_NOT_NULL(strstr(f.fields, " DRMQ_ERROR=ENOSPC"));
                 ASSERT_EQ(shard_log_last_index(f.log), last);
                 ASSERT_EQ(f.n_drained, 0);
                 ASSERT_EQ(f.error, 0);
