@@ -747,7 +747,7 @@ static int walk(struct shard_verify *s, bool is_newest) {
                 }
                 if (found == FOUND_GROUP) {
                         settle_bad(s, &bad, pos, g.first_index);
-                        s->durable_index = MAX(s->durable_index, g.first_index - 1);
+                        s->durable_index = MAX(s->durable_index, g.durable_index);
                         r = check_entries(s, &g, pos);
                         if (r < 0 && r != -EIO)
                                 return r;

@@ -882,3 +882,156 @@ TEST(no_memory_at_a_start_changes_nothing) {
         }
         log_fixture_done(&f);
 }
+
+/* ---- Groups that were reported before they were synced ---- */
+
+/* @n groups of four entries each; @synced of them are synced, and the one behind those names them. */
+static void make_weak_log(struct log_fixture *f, unsigned n, unsigned synced, struct groups *ret) {
+        log_fixture_init(f, 1);
+        f->config.sync_usec = USEC_INFINITY;
+        ASSERT_OK(log_fixture_open(f));
+        for (unsigned i = 0; i < n; i++) {
+                if (i == synced && i > 0) {
+                        ASSERT_OK(shard_log_sync(f->log));
+                        sim_disk_run_jobs(f->disk);
+                }
+                ASSERT_OK(log_fixture_write(f, 4));
+        }
+        log_fixture_close(f);
+        find_groups(f, ret);
+        ASSERT_EQ(ret->n, n);
+        for (unsigned i = 0; i < n; i++) {
+                ASSERT_TRUE(ret->header[i].is_weak);
+                ASSERT_EQ(ret->header[i].durable_index, i >= synced ? 4 * synced : 0);
+                ASSERT_GT(ret->pos[i + 1] - ret->pos[i], 2 * LOG_SECTOR_BYTES);
+        }
+}
+
+/* The log ends before the fourth group of six, for good. */
+static void check_cut_at_fourth(struct log_fixture *f, const struct groups *g) {
+        static const uint8_t zero_bytes[LOG_SECTOR_BYTES];
+        uint8_t p[LOG_SECTOR_BYTES];
+
+        ASSERT_OK(log_fixture_open(f));
+        ASSERT_EQ(f->report.n_damaged_regions, 0);
+        ASSERT_FALSE(f->report.tail_is_damaged);
+        ASSERT_EQ(f->report.cut_index, 13);
+        ASSERT_EQ(f->report.lost_index, 24);
+        ASSERT_STREQ(f->said,
+                     "Entries 13 to 24 of shard 1 were not synced yet and are lost: the log ends "
+                     "before them");
+        log_fixture_check(f, 1, 12, NULL);
+        for (uint64_t pos = g->pos[3]; pos < g->pos[6]; pos += sizeof(p)) {
+                ASSERT_EQ(sim_disk_peek_durable(f->disk, FIRST_FILE, p, sizeof(p), pos),
+                          (ssize_t) sizeof(p));
+                ASSERT_MEM(p, zero_bytes, sizeof(p));
+        }
+
+        ASSERT_OK(log_fixture_write(f, 20));
+        ASSERT_OK(shard_log_sync(f->log));
+        sim_disk_run_jobs(f->disk);
+        log_fixture_power_cut(f);
+        ASSERT_OK(log_fixture_open(f));
+        ASSERT_EQ(f->report.n_damaged_regions, 0);
+        log_fixture_check(f, 1, 32, NULL);
+        log_fixture_done(f);
+}
+
+TEST(above_what_is_named_durable_a_weak_log_ends_at_the_first_group_that_is_missing) {
+        struct log_fixture f;
+        struct groups g;
+
+        make_weak_log(&f, 6, 0, &g);
+        zero(&f, FIRST_FILE, g.pos[3], LOG_SECTOR_BYTES);
+        check_cut_at_fourth(&f, &g);
+}
+
+TEST(above_what_is_named_durable_a_weak_log_ends_at_the_first_group_that_lacks_a_sector) {
+        struct log_fixture f;
+        struct groups g;
+
+        make_weak_log(&f, 6, 2, &g);
+        zero(&f, FIRST_FILE, g.pos[3] + LOG_SECTOR_BYTES, LOG_SECTOR_BYTES);
+        zero(&f, FIRST_FILE, g.pos[4], LOG_SECTOR_BYTES);
+        check_cut_at_fourth(&f, &g);
+}
+
+TEST(a_cut_of_several_groups_that_is_cut_short_is_begun_again) {
+        for (uint64_t n = 1;; n++) {
+                struct log_fixture f;
+                struct groups g;
+                bool has_crashed;
+
+                make_weak_log(&f, 6, 2, &g);
+                zero(&f, FIRST_FILE, g.pos[3] + LOG_SECTOR_BYTES, LOG_SECTOR_BYTES);
+                sim_disk_crash_at(f.disk, n);
+                (void) log_fixture_open(&f);
+                has_crashed = sim_disk_has_crashed(f.disk);
+                log_fixture_power_cut(&f);
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_EQ(f.report.n_damaged_regions, 0);
+                ASSERT_FALSE(f.report.tail_is_damaged);
+                log_fixture_check(&f, 1, 12, NULL);
+                log_fixture_done(&f);
+                if (!has_crashed)
+                        break;
+        }
+}
+
+TEST(what_was_written_whole_and_is_bad_is_kept_in_a_weak_log_too) {
+        struct log_fixture f;
+        struct groups g;
+
+        make_weak_log(&f, 6, 0, &g);
+        ASSERT_OK(sim_disk_flip_bit(f.disk, FIRST_FILE, g.pos[3] + 100, 3));
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.n_damaged_regions, 1);
+        ASSERT_EQ(f.report.cut_index, 0);
+        ASSERT_FALSE(f.report.tail_is_damaged);
+        ASSERT_EQ(shard_log_last_index(f.log), 24);
+        ASSERT_LE(count_missing(&f, 24), 4);
+        log_fixture_done(&f);
+}
+
+TEST(what_a_weak_log_names_durable_is_never_cut) {
+        struct log_fixture f;
+        struct groups g;
+        _cleanup_(mem_freep) uint8_t *before = NULL;
+        size_t n;
+
+        make_weak_log(&f, 6, 5, &g);
+        zero(&f, FIRST_FILE, g.pos[1], LOG_SECTOR_BYTES);
+        before = snapshot(&f, FIRST_FILE, &n);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_EQ(f.report.n_damaged_regions, 1);
+        ASSERT_EQ(f.report.first_damaged_index, 5);
+        ASSERT_EQ(f.report.cut_index, 0);
+        ASSERT_EQ(shard_log_last_index(f.log), 24);
+        ASSERT_EQ(count_missing(&f, 24), 1); /* in the sector that is zero now */
+        log_fixture_close(&f);
+        assert_untouched(&f, FIRST_FILE, before, n);
+        log_fixture_done(&f);
+}
+
+/* The last group did not finish, and is the only one to say that the second was durable once: with
+ * its header gone the next start would cut from there. */
+TEST(a_header_that_alone_tells_damage_from_what_is_unfinished_is_not_cut) {
+        struct log_fixture f;
+        struct groups g;
+        _cleanup_(mem_freep) uint8_t *before = NULL;
+        size_t n;
+
+        make_weak_log(&f, 6, 5, &g);
+        zero(&f, FIRST_FILE, g.pos[1], LOG_SECTOR_BYTES);
+        zero(&f, FIRST_FILE, g.pos[5] + LOG_SECTOR_BYTES, LOG_SECTOR_BYTES);
+        before = snapshot(&f, FIRST_FILE, &n);
+        for (unsigned i = 0; i < 2; i++) {
+                ASSERT_OK(log_fixture_open(&f));
+                ASSERT_EQ(f.report.n_damaged_regions, 2);
+                ASSERT_EQ(f.report.first_damaged_index, 5);
+                ASSERT_TRUE(f.report.tail_is_damaged);
+                log_fixture_close(&f);
+                assert_untouched(&f, FIRST_FILE, before, n);
+        }
+        log_fixture_done(&f);
+}
