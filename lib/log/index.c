@@ -329,6 +329,7 @@ static char *path_beside(const struct segment *s, const char *suffix) {
 int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, size_t n) {
         _cleanup_(io_file_unrefp) struct io_file *file = NULL;
         _cleanup_(mem_freep) char *path = NULL, *unfinished = NULL;
+        struct io_stat st;
         int r;
 
         assert(io);
@@ -340,6 +341,10 @@ int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, si
         if (!path || !unfinished)
                 return -ENOMEM;
 
+        /* Not beside a segment that was dropped while somebody read it. */
+        r = io_stat(io, s->path, &st);
+        if (r < 0)
+                return r;
         r = io_open(io, unfinished, IO_OPEN_WRITE | IO_OPEN_CREATE, &file);
         if (r == -EEXIST) {
                 (void) io_unlink(io, unfinished); /* where it cannot go, the next step says so */

@@ -98,7 +98,7 @@ int index_builder_encode(const struct index_builder *b,
  * as the file can be rebuilt. A temporary name that is there is what a crash left, and goes, or
  * somebody else's who is writing the same bytes: then one of the two succeeds.
  *
- * Return: 0; -EEXIST somebody else was at it and came first; -ENOSPC, -EIO, …: there is none, or
+ * Return: 0; -EEXIST somebody else was at it and came first; -ENOENT the segment was dropped; -ENOSPC, -EIO, …: there is none, or
  * the one before; -ENOMEM.
  */
 int index_write(struct io *io, const struct segment *s, const uint8_t *bytes, size_t n);

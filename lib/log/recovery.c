@@ -635,6 +635,32 @@ static int add_segment(struct recovered *out,
         return r;
 }
 
+/* Removes index files whose segment was dropped: a crash may have left them, or a reader that was at
+ * it. */
+static int unlink_orphans(struct io *io, const char *dir, const uint64_t *indices, size_t n) {
+        char **names;
+        size_t n_names, k = 0;
+        int r;
+
+        r = io_list(io, dir, &names, &n_names);
+        if (r < 0)
+                return r;
+
+        /* Both ascend: names have as many digits each. */
+        for (size_t i = 0; i < n_names && r >= 0; i++) {
+                uint64_t index;
+
+                if (!index_name_parse(names[i], &index))
+                        continue;
+                while (k < n && indices[k] < index)
+                        k++;
+                if (k == n || indices[k] != index)
+                        r = unlink_in(io, dir, names[i]);
+        }
+        io_names_free(names, n_names);
+        return r;
+}
+
 struct recovered *recovered_free(struct recovered *r) {
         if (!r)
                 return NULL;
@@ -775,6 +801,8 @@ int recovery_run(struct io *io,
                 r = io_sync_dir(io, dir); /* a kill may have left names that are not on disk */
         if (r >= 0)
                 r = segment_list(io, dir, &indices, &n);
+        if (r >= 0)
+                r = unlink_orphans(io, dir, indices, n);
         if (r >= 0)
                 r = checkpoint_newest(io, dir, shard, &checkpoint_index);
         if (r < 0)

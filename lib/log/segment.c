@@ -36,10 +36,11 @@ char *segment_path(const char *dir, uint64_t first_index, const char *suffix) {
         return mem_asprintf("%s/%020" PRIu64 "%s", dir, first_index, suffix);
 }
 
-bool segment_name_parse(const char *name, uint64_t *ret_first_index) {
+/* 20 digits and @suffix. */
+static bool name_parse(const char *name, const char *suffix, uint64_t *ret_first_index) {
         uint64_t v = 0;
 
-        if (strlen(name) != INDEX_DIGITS + 4 || !streq(name + INDEX_DIGITS, ".log"))
+        if (strlen(name) <= INDEX_DIGITS || !streq(name + INDEX_DIGITS, suffix))
                 return false;
 
         for (unsigned i = 0; i < INDEX_DIGITS; i++) {
@@ -52,6 +53,15 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_index) {
 
         *ret_first_index = v;
         return true;
+}
+
+bool segment_name_parse(const char *name, uint64_t *ret_first_index) {
+        return name_parse(name, ".log", ret_first_index);
+}
+
+bool index_name_parse(const char *name, uint64_t *ret_first_index) {
+        return name_parse(name, ".idx", ret_first_index) ||
+               name_parse(name, ".idx.new", ret_first_index);
 }
 
 int segment_list(struct io *io, const char *dir, uint64_t **ret, size_t *ret_n) {

@@ -64,6 +64,8 @@ struct segment {
 char *segment_path(const char *dir, uint64_t first_index, const char *suffix);
 /* Whether @name is that of a segment file, and of which first index. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
+/* The same of an index file, finished or not. */
+bool index_name_parse(const char *name, uint64_t *ret_first_index);
 
 /* The first indices of the segment files in a folder, ascending. Returns new array (mem_free); 0
  * elements too. */

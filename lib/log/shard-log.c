@@ -29,6 +29,9 @@
 #define IDLE_USEC (10 * USEC_PER_MSEC)
 #define PAGE_BYTES 4096u
 #define GROUP_ALLOCATE_BYTES_MIN (32u * 1024u)
+/* While space is short messages leave so much of what is zeroed to what a node needs to go on: the
+ * entry that begins a term, checkpoint marks, topics. */
+#define SPARE_ROOM_BYTES (UINT64_C(64) << 10)
 /* A hint for who runs jobs: not on the loop. */
 #define LARGE_JOB_BYTES (UINT32_C(1) << 20)
 
@@ -157,7 +160,7 @@ static void release_group(struct shard_log *l, struct group *g) {
 
 /* Whether an entry of @n bytes fits what is zeroed. Asked only while there is no room on the
  * disk. */
-static bool has_zeroed_room(const struct shard_log *l, size_t n) {
+static bool has_zeroed_room(const struct shard_log *l, enum entry_kind kind, size_t n) {
         const struct group *g = list_last(&l->groups, struct group, link);
         uint64_t end, zeroed_pos;
         unsigned n_rolls = l->n_rolls;
@@ -173,7 +176,8 @@ static bool has_zeroed_room(const struct shard_log *l, size_t n) {
         zeroed_pos = n_rolls == 0                   ? shard_log_newest(l)->zeroed_pos
                      : n_rolls == 1 && l->next_file ? l->next_zeroed_pos
                                                     : 0;
-        return end + SEGMENT_FOOTER_BYTES <= zeroed_pos;
+        return end + SEGMENT_FOOTER_BYTES + (kind == ENTRY_PRODUCE ? SPARE_ROOM_BYTES : 0) <=
+               zeroed_pos;
 }
 
 /* ---- Index files ---- */
@@ -1042,7 +1046,7 @@ int shard_log_append(struct shard_log *l, const struct entry *e) {
                 return -EAGAIN;
         }
         if ((e->kind == ENTRY_PRODUCE ? l->is_below_reserve : l->is_short_of_space) &&
-            !has_zeroed_room(l, n)) {
+            !has_zeroed_room(l, e->kind, n)) {
                 l->wanted_bytes = MAX(l->wanted_bytes, (uint64_t) n);
                 return -ENOSPC;
         }

@@ -8,8 +8,8 @@
  *      accepted, or is of a kind that is never refused before the disk is full.
  *  Z3  Where the open file cannot grow, what is prepared of the next one is given back first, unless
  *      a roll waits for it: so at most once a segment.
- *  Z4  While space is short, a step is tried every second; where one succeeds that leaves the reserve
- *      and an eighth more, or nothing is left to zero, there is space again.
+ *  Z4  While space is short, a step is tried every second, if only of nothing; where one succeeds that
+ *      leaves the reserve and an eighth more, there is space again.
  */
 #include <inttypes.h>
 
@@ -60,6 +60,8 @@ static int run_zero(struct io_job *job) {
                 return -ENOSPC;
         }
 
+        if (z->from_pos == z->to_pos)
+                return 0;
         if (z->makes)
                 return segment_make_file(job->io, z->path, z->to_pos, &z->made);
 
@@ -212,7 +214,7 @@ start_zeroing(struct shard_log *l, bool is_next, uint64_t need_pos, bool may_use
 
         /* No further than the segment will need, but as far as one large group does. */
         to_pos = MIN(from_pos + l->zero_step_bytes, l->config.segment_bytes);
-        to_pos = ALIGN_TO(MAX(to_pos, need_pos), PAGE_BYTES);
+        to_pos = MAX(from_pos, ALIGN_TO(MAX(to_pos, need_pos), PAGE_BYTES));
 
         z->path = is_next ? mem_asprintf("%s/%s", l->config.dir, NEXT_FILE_NAME)
                           : mem_strdup(shard_log_newest(l)->path);
@@ -261,8 +263,8 @@ void zero_ahead(struct shard_log *l) {
         else if (roll_is_near && l->next_zeroed_pos < l->config.segment_bytes)
                 start_zeroing(
                         l, /* is_next= */ true, 0, false); /* whole, before it is written to */
-        else
-                note_space(l); /* Z4 */
+        else if (is_short(l))
+                start_zeroing(l, /* is_next= */ false, 0, false); /* of nothing: Z4 */
 }
 
 static void on_space_timer(struct io_timer *t, void *userdata) {
