@@ -52,6 +52,36 @@ power_cut() {
         check_prefix "$(acked)"
 }
 
+# Microseconds since 1970.
+now() { echo "${EPOCHREALTIME/[.,]/}"; }
+
+@test "with log.sync=1s a power cut takes the last second at most, and no more than the end" {
+        daemon_options=(--set log.sync=1s)
+        lost=no
+        for ((i = 0; i < (CUTS + 5) / 6; i++)); do
+                daemon_start
+                [ "$(drmqctl status --json | jq -r .sync)" = 1s ]
+                drmqctl topics create "$topic" --if-not-exists
+                load_start 20000
+                wait_acked $((RANDOM % 8000 + 1))
+                n_old=$(acked)
+                since=$(now)
+                until [ $(($(now) - since)) -gt 1500000 ]; do wait_acked 1000; done
+                power_cut
+                kill -KILL "$load_pid"
+                wait "$load_pid" || true
+
+                daemon_start
+                check_prefix "$n_old"
+                n=$(drmq-recv "$topic" -e --timeout 30s | wc -l)
+                echo "# $n_acked acknowledged, $n_old of them a second before the cut, $n there" >&3
+                if [ "$n" -lt "$n_acked" ]; then lost=yes; fi
+                daemon_kill
+                rm -rf "${mnt:?}"/data
+        done
+        [ "$lost" = yes ] # else it is no test
+}
+
 @test "the test notices when the sync is skipped" {
         daemon=$DRMQ_BUILD/planted/bin/drmqd
         daemon_options=(--plant skip-fsync)

@@ -7,21 +7,31 @@
  * write is under way.
  *
  * What recovery_run() decides. Let D be the highest index that is named durable by any good group
- * header, footer or checkpoint, or by a later file's or group's being there (they are written only
- * when what is before them is synced).
+ * header, footer or checkpoint, or by a later file's being there. A group header names all before it
+ * where that was synced before it was written; a weak group (reported before it was synced:
+ * shard_log_config.sync_usec) may be there without what stands before it, and its being there
+ * proves nothing.
  *
  *   closed files       A good footer is trusted without reading the file. A missing or bad one, or
  *                      a missing file, is corruption.
  *   the newest file    is synced first: what a kill left readable but not on disk does not count
- *                      before. Its last group write, and what is behind it, is read past the page
- *                      cache: what a failed sync left marked as clean is not on disk. What is
- *                      before the last group was synced before that was written, and is taken from
- *                      the cache where it is there.
+ *                      before. What its last header does not name as durable, itself too, is read
+ *                      past the page cache: what a failed sync or write-back left marked as clean
+ *                      is not on disk. What is before was synced, and is taken from the cache where
+ *                      it is there.
  *   bad, at or below D is corruption: kept, reported, never cut.
  *   bad, above D       One group write at most can be unfinished, the last. Its header sector is
  *                      all zero, or more of its sectors are than its header counts: it is cut,
  *                      zeroed up to the end of the file, synced. Anything else was written whole,
  *                      so it may have been acknowledged: corruption.
+ *   weak, above D      Of the groups that were not synced each sector may be there or not. The first
+ *                      one that did not finish, as above, is cut with all that follows it, good or
+ *                      not: what is left is what was synced, and more of the same without a hole.
+ *                      The report and the journal say from where on, and as far as a header tells
+ *                      up to where. What was written whole and is bad is corruption here too, and
+ *                      does not end the log. A kill loses nothing: the page cache has it all, and
+ *                      the start syncs it. Where a header that would go is the only one to name
+ *                      bad bytes before it as durable, nothing is cut: they would be next.
  *   a hole             Behind bad bytes the next good group header is searched for on sector
  *                      boundaries. The salt and the rising index keep payload and old bytes from
  *                      passing for one.
