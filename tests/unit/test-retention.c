@@ -175,6 +175,8 @@ static void init(struct fixture *f, uint64_t seed) {
                         .dir = DIR,
                         .segment_bytes = SEGMENT_BYTES_MIN,
                         .checkpoint_bytes = CHECKPOINT_BYTES_DEFAULT,
+                        .group_bytes = GROUP_BYTES_DEFAULT,
+                        .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
                 },
         };
         ASSERT_OK(sim_disk_new(seed, &f->disk));
