@@ -32,6 +32,7 @@ struct work {
         char *dir;
         struct state *state; /* of all that is good, from the newest checkpoint on */
         uint64_t gap_end;    /* the last gap lies before this index; 0: there is none */
+        uint64_t bad_end;    /* so does the last damaged batch of an entry that is good */
         uint64_t last_index; /* nothing up to here is given again */
         uint64_t term;
         bool end_is_bad;
@@ -128,6 +129,25 @@ static void note_lost(struct work *w, uint64_t first, uint64_t last, uint64_t n_
         w->gap_end = last + 1;
 }
 
+/* Takes out the slices whose batches are damaged: how many messages they had, nobody knows. Return:
+ * how many bytes those were. */
+static uint64_t drop_bad_slices(struct entry *e) {
+        uint64_t n_bytes = 0;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < e->n_slices; i++) {
+                struct batch_view v;
+
+                if (batch_view_init(e->slices[i].batch, e->slices[i].batch_bytes, &v) == 0 &&
+                    batch_verify(&v) >= 0)
+                        e->slices[n++] = e->slices[i];
+                else
+                        n_bytes += e->slices[i].batch_bytes;
+        }
+        e->n_slices = n;
+        return n_bytes;
+}
+
 /* Applies all that is good; notes where indices are left out. */
 static int replay(struct io *io, struct work *w) {
         _cleanup_(walk_freep) struct walk *walk = NULL;
@@ -143,6 +163,11 @@ static int replay(struct io *io, struct work *w) {
                 (void) walk_follows_bad(walk, &n);
                 if (e.index > w->state->index + 1)
                         note_lost(w, w->state->index + 1, e.index - 1, n);
+                n = drop_bad_slices(&e);
+                if (n > 0) {
+                        w->bad_end = e.index + 1;
+                        w->shard.n_bad_bytes += n;
+                }
                 r = state_apply(w->state, &e);
                 if (r < 0 && r != -EBADMSG) /* it may rest on one that is lost */
                         return r;
@@ -181,8 +206,8 @@ static int find_known(struct io *io, const struct work *w, uint64_t **ret, size_
         struct entry e;
         int r = 0;
 
-        if (!w->end_is_bad && w->gap_end > 0)
-                r = walk_new(io, w->dir, w->shard.number, w->gap_end, &walk);
+        if (!w->end_is_bad && MAX(w->gap_end, w->bad_end) > 0)
+                r = walk_new(io, w->dir, w->shard.number, MAX(w->gap_end, w->bad_end), &walk);
         while (r >= 0 && walk && (r = walk_next(walk, &e)) > 0)
                 for (unsigned i = 0; i < e.n_slices; i++) {
                         bool is_there = false;
