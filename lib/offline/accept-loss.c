@@ -36,6 +36,7 @@ struct work {
         uint64_t last_index; /* nothing up to here is given again */
         uint64_t term;
         bool end_is_bad;
+        bool stops_start; /* an entry that is good cannot be applied */
 };
 
 struct accept_loss {
@@ -129,20 +130,22 @@ static void note_lost(struct work *w, uint64_t first, uint64_t last, uint64_t n_
         w->gap_end = last + 1;
 }
 
-/* Takes out the slices whose batches are damaged: how many messages they had, nobody knows. Return:
- * how many bytes those were. */
-static uint64_t drop_bad_slices(struct entry *e) {
+/* Takes out the slices whose batches are damaged: how many messages they had, nobody knows. A start
+ * trusts their headers, where those look like headers. Return: how many bytes they were. */
+static uint64_t drop_bad_slices(struct entry *e, bool *stops_start) {
         uint64_t n_bytes = 0;
         unsigned n = 0;
 
         for (unsigned i = 0; i < e->n_slices; i++) {
+                const struct entry_slice *slice = e->slices + i;
                 struct batch_view v;
+                int r = batch_view_init(slice->batch, slice->batch_bytes, &v);
 
-                if (batch_view_init(e->slices[i].batch, e->slices[i].batch_bytes, &v) == 0 &&
-                    batch_verify(&v) >= 0)
-                        e->slices[n++] = e->slices[i];
+                if (r == 0 && batch_verify(&v) >= 0)
+                        e->slices[n++] = *slice;
                 else
-                        n_bytes += e->slices[i].batch_bytes;
+                        n_bytes += slice->batch_bytes;
+                *stops_start = *stops_start || r != 0;
         }
         e->n_slices = n;
         return n_bytes;
@@ -163,14 +166,15 @@ static int replay(struct io *io, struct work *w) {
                 (void) walk_follows_bad(walk, &n);
                 if (e.index > w->state->index + 1)
                         note_lost(w, w->state->index + 1, e.index - 1, n);
-                n = drop_bad_slices(&e);
+                n = drop_bad_slices(&e, &w->stops_start);
                 if (n > 0) {
                         w->bad_end = e.index + 1;
                         w->shard.n_bad_bytes += n;
                 }
                 r = state_apply(w->state, &e);
-                if (r < 0 && r != -EBADMSG) /* it may rest on one that is lost */
+                if (r < 0 && r != -EBADMSG)
                         return r;
+                w->stops_start = w->stops_start || r < 0; /* it may rest on one that is lost */
                 w->term = MAX(w->term, e.term);
         }
         if (r < 0)
@@ -332,8 +336,8 @@ static int examine(struct accept_loss *a, struct work *w) {
         w->last_index = MAX(MAX(report.last_index, report.named_durable_index), w->state->index);
         if (w->last_index > w->state->index)
                 note_lost(w, w->state->index + 1, w->last_index, 0);
-        w->shard.is_needed =
-                report.tail_is_damaged || w->gap_end > 0 || checkpoint_index > report.last_index;
+        w->shard.is_needed = report.tail_is_damaged || w->gap_end > 0 || w->stops_start ||
+                             checkpoint_index > report.last_index;
         if (!w->shard.is_needed)
                 return 0;
 

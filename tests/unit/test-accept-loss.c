@@ -57,6 +57,8 @@ static bool start(struct sim_disk *disk, uint64_t ret_next[static SAMPLE_PARTITI
                               .node_id = 7,
                               .dir = SAMPLE_SHARD,
                               .segment_bytes = SEGMENT_BYTES_MIN,
+                              .group_bytes = GROUP_BYTES_DEFAULT,
+                              .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
                               .checkpoint_bytes = UINT64_MAX,
                       },
                       &events,
