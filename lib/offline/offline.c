@@ -103,7 +103,7 @@ static int load_topics(struct offline_node *n) {
         if (r < 0)
                 return r;
         return offline_state_load(
-                n->io, dir, 0, n->meta, offline_log_commit_index(n->meta), n->topics, &n->n_lost);
+                n->io, dir, 0, n->meta, offline_log_last_index(n->meta), n->topics, &n->n_lost);
 }
 
 int offline_node_open(struct io *io,
@@ -184,7 +184,7 @@ int offline_node_refresh(struct offline_node *n) {
         if (r <= 0)
                 return r;
         index = n->topics->index;
-        r = offline_state_apply(n->meta, offline_log_commit_index(n->meta), n->topics, &n->n_lost);
+        r = offline_state_apply(n->meta, offline_log_last_index(n->meta), n->topics, &n->n_lost);
         return r < 0 ? r : n->topics->index > index;
 }
 

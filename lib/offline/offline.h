@@ -30,7 +30,8 @@ struct offline_node *offline_node_free(struct offline_node *n);
 DEFINE_CLEANUP(struct offline_node *, offline_node_free)
 
 const struct datadir_info *offline_node_info(const struct offline_node *n);
-/* Topics as they are committed; changes with the next refresh. NULL: shard 0 cannot be read. */
+/* Topics; changes with the next refresh. What is not named as committed yet counts too: a message
+ * that is committed may be of such a topic. NULL: shard 0 cannot be read. */
 const struct state *offline_node_topics(const struct offline_node *n);
 /* How many places of shard 0 are damaged: topics may be missing, or wrong. */
 unsigned offline_node_n_lost(const struct offline_node *n);
