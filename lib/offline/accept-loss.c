@@ -36,7 +36,7 @@ struct work {
         uint64_t last_index; /* nothing up to here is given again */
         uint64_t term;
         bool end_is_bad;
-        bool stops_start; /* an entry that is good cannot be applied */
+        bool stops_start; /* a start cannot read, or apply, an entry that is good */
 };
 
 struct accept_loss {
@@ -180,6 +180,7 @@ static int replay(struct io *io, struct work *w) {
         if (r < 0)
                 return r;
 
+        w->stops_start = w->stops_start || walk_has_guessed(walk);
         w->end_is_bad = walk_follows_bad(walk, &n);
         w->shard.n_bad_bytes += w->end_is_bad ? n : 0;
         return 0;

@@ -19,6 +19,7 @@ struct walk {
         size_t index_i;
         struct segment *segment; /* NULL: between files */
         struct segment_cursor cursor;
+        bool has_guessed;
         bool is_bad;
         uint64_t n_bad_bytes;
         bool was_bad; /* of the last one given, or the end */
@@ -109,6 +110,7 @@ static int walk_open(struct walk *w) {
                 (void) io_stat(w->io, path, &st);
                 w->is_bad = true;
                 r = open_by_salt(w, path, first_index);
+                w->has_guessed = w->has_guessed || r >= 0;
                 if (r == -EBADMSG || r == -EIO) {
                         w->n_bad_bytes += st.size_bytes;
                         w->index_i++;
@@ -225,4 +227,8 @@ bool walk_follows_bad(const struct walk *w, uint64_t *ret_n_bytes) {
 
 bool walk_begins_at_first(const struct walk *w) {
         return w->n_indices > 0 && w->indices[0] == 1;
+}
+
+bool walk_has_guessed(const struct walk *w) {
+        return w->has_guessed;
 }

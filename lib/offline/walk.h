@@ -26,3 +26,5 @@ int walk_next(struct walk *w, struct entry *ret);
 bool walk_follows_bad(const struct walk *w, uint64_t *ret_n_bytes);
 /* Whether the files go back to the very first entry. */
 bool walk_begins_at_first(const struct walk *w);
+/* Whether entries were given of a file that others cannot read, for its header is bad. */
+bool walk_has_guessed(const struct walk *w);
