@@ -94,6 +94,8 @@ static void init(struct fixture *f, uint64_t seed) {
                 .node_id = 1,
                 .dir = DIR,
                 .segment_bytes = SEGMENT_BYTES_MIN,
+                .group_bytes = GROUP_BYTES_DEFAULT,
+                .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
                 .checkpoint_bytes = CHECKPOINT_BYTES_DEFAULT,
                 .group_bytes = GROUP_BYTES_DEFAULT,
                 .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
