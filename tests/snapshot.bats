@@ -302,7 +302,9 @@ nothing_left() {
         drmq-send "$topic" --file part-*
         wait_for_partial() { [ -s a.partial ] || ! kill -0 "$tool" 2>/dev/null; }
 
-        for signal in KILL KILL TERM INT; do
+        i=0
+        for signal in KILL TERM INT KILL; do
+                i=$((i + 1))
                 drmq-snapshot create --to a --level 12 2>/dev/null 3>&- &
                 tool=$!
                 wait_until wait_for_partial
@@ -319,10 +321,11 @@ nothing_left() {
                         [ -e a.partial ]
                         run_timeout drmq-snapshot verify a.partial
                         expect 1
+                        [ $i = 4 ] || rm a.partial # the next one takes over the last
                 else
                         [ ! -e a.partial ]
                         # Deleted by the tool itself; what KILL left the node deletes when nobody reads it.
-                        [ "$(drmq-snapshot list --json | jq -r .is_temporary | sort -u)" = true ]
+                        run ! grep -q '"is_temporary":false' <(drmq-snapshot list --json)
                 fi
         done
         drmq-snapshot create --to a
