@@ -101,3 +101,14 @@ setup() {
         drmq-snapshot create --to - | drmq-snapshot restore - --data-dir ./copy
         [ -e copy/node ]
 }
+
+@test "a directory without its daemon" {
+        seq 1000 | drmq-send offline
+        ln -s "$BATS_FILE_TMPDIR/d/data" data-1
+        has_all() { [ "$(drmq-recv --dir ./data-1 offline -e | wc -l)" -eq 1000 ]; }
+        wait_until has_all
+        drmqctl log dump ./data-1 | head
+        drmqctl log verify ./data-1
+        drmqctl log salvage ./data-1 --to ./rescued
+        drmq-recv --dir ./rescued offline -e | cmp - <(seq 1000)
+}
