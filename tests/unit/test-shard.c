@@ -97,8 +97,6 @@ static void init(struct fixture *f, uint64_t seed) {
                 .group_bytes = GROUP_BYTES_DEFAULT,
                 .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
                 .checkpoint_bytes = CHECKPOINT_BYTES_DEFAULT,
-                .group_bytes = GROUP_BYTES_DEFAULT,
-                .append_budget_bytes = APPEND_BUDGET_BYTES_DEFAULT,
                 .tracer = &f->tracer,
         };
 }
