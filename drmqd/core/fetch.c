@@ -396,11 +396,11 @@ static bool fetch_item_check(struct fetch *f, struct fetch_item *item, uint64_t 
                 item->error = DRMQ_ERROR_UNKNOWN_PARTITION;
         else {
                 partition_bounds(f->broker, item->partition_id, &first, &next);
-                if (item->offset < first || item->offset > next)
+                if (item->offset >= next && item->offset >= first &&
+                    !shard_knows_its_end(f->broker->shards[SHARD_DATA]))
+                        item->error = DRMQ_ERROR_DAMAGED; /* it may have been, and will not come */
+                else if (item->offset < first || item->offset > next)
                         item->error = DRMQ_ERROR_OFFSET_OUT_OF_RANGE;
-                else if (item->offset == next &&
-                         !shard_knows_its_end(f->broker->shards[SHARD_DATA]))
-                        item->error = DRMQ_ERROR_DAMAGED; /* nothing more will come */
                 *ret_limit = next;
         }
 
