@@ -98,7 +98,7 @@ empty: "
 
 @test "a relay on an sd-event loop, as drmq_client(3) has it" {
         # shellcheck disable=SC2046
-        from_page drmq_client 1 $(PKG_CONFIG_SYSROOT_DIR= pkg-config --cflags --libs libsystemd)
+        from_page drmq_client 1 $(PKG_CONFIG_SYSROOT_DIR='' pkg-config --cflags --libs libsystemd)
         drmqctl topics create in
         drmqctl topics create out
         ./program 2>errors 3>&- &
@@ -201,7 +201,7 @@ has_messages() { # TOPIC N
         # shellcheck disable=SC2046
         ${CC:-cc} -Wall -Wextra -Werror -o program program.c $(pkg-config --cflags libdrmq) -l:libdrmq.a \
                 $(pkg-config --static --libs libdrmq)
-        ! readelf -d program | grep -q 'NEEDED.*libdrmq'
+        run ! grep -q 'NEEDED.*libdrmq' <(readelf -d program)
         LD_LIBRARY_PATH='' ./program inside
         # Its other names are nobody's.
         [ -z "$(nm -g --defined-only "$root/usr/lib/libdrmq.a" | awk 'NF == 3 && $3 !~ /^drmq_/')" ]

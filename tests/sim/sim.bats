@@ -72,7 +72,7 @@ found() {
 }
 
 @test "planted: a length is used before its checksum" {
-        found trust-length acknowledged agree damage durable
+        found trust-length acknowledged agree damage dense durable
 }
 
 @test "planted: the second copy of the hard state is not written" {
