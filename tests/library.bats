@@ -164,12 +164,12 @@ has_messages() { # TOPIC N
         compile consumer "$root/usr/share/doc/drmq/examples/consumer.c"
         for i in 1 2 3; do
                 seq "$i" "$i" | drmq-send "$topic"
-                ./consumer "$topic" me >got 2>errors 3>&- &
+                ./consumer "$topic" me >"got$i" 2>errors 3>&- &
                 pid=$!
-                wait_until has_lines got 1
+                wait_until has_lines "got$i" 1
                 kill "$pid"
                 wait "$pid"
-                cmp got <(echo "$((i - 1)) $i")
+                cmp "got$i" <(echo "$((i - 1)) $i")
                 [ ! -s errors ]
         done
         # What could not be written is not committed.
