@@ -32,7 +32,7 @@ serves() {
         tar -C "$(drmqd_dir "$node")" -xzf "$golden/$version/$state.tar.gz"
         start_drmqd_as "$node"
         export DRMQ_BROKERS=unix:$BATS_FILE_TMPDIR/$node/socket
-        drmqctl status >status
+        drmqctl status >node.status
         drmqctl topics list | cut -f 1,2 | cmp - "$golden/$version/topics"
         all_messages "$version" | cmp - <(zcat "$golden/$version/messages.json.gz")
         [ "$(drmq-recv numbers --single -g me -n 1 -f %o)" = "$(cat "$golden/$version/position")" ]
@@ -54,10 +54,10 @@ reads() { # VERSION STATE
         rm -rf data
         tar -xzf "$golden/$1/$2.tar.gz"
         all_messages "$1" --dir data | cmp - <(zcat "$golden/$1/messages.json.gz")
-        drmqctl log dump data >dump
-        [ "$(grep -c '	produce	' dump)" -gt 20 ]
-        grep -q 'create wide: 3 partition(s)' dump
-        grep -q 'me at numbers/0 700' dump
+        drmqctl log dump data >entries.txt
+        [ "$(grep -c '	produce	' entries.txt)" -gt 20 ]
+        grep -q 'create wide: 3 partition(s)' entries.txt
+        grep -q 'me at numbers/0 700' entries.txt
 }
 
 verifies() { # VERSION STATE

@@ -177,7 +177,6 @@ serve() {
 
 @test "damage is named, what is good is printed" {
         make_node 10
-        seq 11 20 | sed 's/^/x/' >more
         log=data/shard-1/00000000000000000001.log
         # In the values of "numbers", behind the header of its batch.
         pos=$(drmqctl log dump data --groups --shard 1 | awk '$2 == "group" && $5 ~ /^2-2/ { print $3 }')
