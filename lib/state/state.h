@@ -141,8 +141,11 @@ DEFINE_CLEANUP(struct state *, state_free)
  * state_apply() - what an entry means
  * @e: its index is above the last one's (a gap is what damage left out)
  *
- * Return: 0; -EBADMSG the entry's body is not of its form; -ENOMEM: the state is unusable then, the
- * process stops.
+ * Of a batch only its header is looked at: one that is damaged otherwise keeps its place.
+ *
+ * Return: 0; -EBADMSG the entry's body is not of its form, or a batch does not say for sure which
+ * offsets it takes: nothing more can be appended behind it; -ENOMEM: the state is unusable then,
+ * the process stops.
  */
 int state_apply(struct state *s, const struct entry *e);
 

@@ -702,6 +702,22 @@ TEST(a_damaged_batch_changes_nothing_for_the_state) {
         done(&f);
 }
 
+/* The entry's own checksum leaves this out, and the next offset rests on it. */
+TEST(a_batch_that_does_not_say_where_it_ends_forbids_appends) {
+        struct fixture f;
+
+        damage(&f, ENTRY_HEADER_BYTES + SLICE_HEADER_BYTES + 26); /* last offset delta */
+        ASSERT_OK(open_shard(&f));
+        shard_start(f.shard);
+        run(&f);
+        ASSERT_TRUE(f.shard->has_gap);
+        ASSERT_FALSE(shard_is_writable(f.shard));
+        ASSERT_EQ(shard_checkpoint(f.shard), 1);
+        for (unsigned i = 0; i < 10; i++)
+                ASSERT_LE(next_offset(&f, PARTITION + i), 1);
+        done(&f);
+}
+
 /* What an entry did that cannot be read, nobody knows: an offset could be given twice. */
 TEST(a_damaged_entry_forbids_appends) {
         struct fixture f;
