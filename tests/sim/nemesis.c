@@ -84,34 +84,44 @@ static void flip_copy(struct sim_nemesis *n) {
                                  (unsigned) random_below(&n->random, 8));
 }
 
-/* A bit of an index file or a checkpoint. */
+static bool is_checkpoint(const char *name) {
+        return strncmp(name, "checkpoint-", 11) == 0;
+}
+
+/* A bit of an index file or a checkpoint; not of a second checkpoint while there is one that is bad:
+ * where retention took the beginning of the log, nothing could be made from what is left. */
 static void flip_rebuildable(struct sim_nemesis *n) {
-        char dir[64], **names, *path = NULL;
+        const unsigned shard = (unsigned) random_below(&n->random, 2);
+        char dir[64], **names, *name = NULL, *path = NULL;
+        char *bad = n->bad_checkpoints[shard];
         unsigned n_candidates = 0;
+        bool is_bad_there = false;
         uint64_t size;
         size_t n_names;
 
-        (void) snprintf(dir,
-                        sizeof(dir),
-                        SIM_SERVER_DATA_DIR "/shard-%u",
-                        (unsigned) random_below(&n->random, 2));
+        (void) snprintf(dir, sizeof(dir), SIM_SERVER_DATA_DIR "/shard-%u", shard);
         if (sim_disk_peek_list(n->server->disk, dir, &names, &n_names) < 0)
                 return;
 
         for (size_t i = 0; i < n_names; i++)
-                if ((strstr(names[i], ".idx") || strncmp(names[i], "checkpoint-", 11) == 0) &&
-                    random_below(&n->random, ++n_candidates) == 0) {
-                        free(path);
-                        if (asprintf(&path, "%s/%s", dir, names[i]) < 0)
-                                abort();
-                }
-        io_names_free(names, n_names);
+                is_bad_there |= streq(names[i], bad);
+        for (size_t i = 0; i < n_names; i++)
+                if ((strstr(names[i], ".idx") ||
+                     (is_checkpoint(names[i]) && (!is_bad_there || streq(names[i], bad)))) &&
+                    random_below(&n->random, ++n_candidates) == 0)
+                        name = names[i];
 
-        if (path && sim_disk_peek_size(n->server->disk, path, &size) >= 0 && size > 0)
+        if (name && asprintf(&path, "%s/%s", dir, name) < 0)
+                abort();
+        if (path && sim_disk_peek_size(n->server->disk, path, &size) >= 0 && size > 0) {
                 (void) sim_disk_flip_bit(n->server->disk,
                                          path,
                                          random_below(&n->random, size),
                                          (unsigned) random_below(&n->random, 8));
+                if (is_checkpoint(name))
+                        (void) snprintf(bad, sizeof(n->bad_checkpoints[0]), "%s", name);
+        }
+        io_names_free(names, n_names);
         free(path);
 }
 

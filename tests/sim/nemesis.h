@@ -53,6 +53,7 @@ struct sim_nemesis {
         unsigned
                 n_more_crashes; /* crashes in log writes that are to follow, one after each start */
         unsigned n_acts[_SIM_ACT_MAX];
+        char bad_checkpoints[2][64]; /* by shard: the last in which a bit was flipped */
 };
 
 /* Set up world, server, clients and allows_damage before. */

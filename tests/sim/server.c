@@ -171,6 +171,7 @@ static void on_start_failed(struct sim_server *s, int error, const char *what) {
         bool is_fault = s->has_disk_faults && (error == -EIO || error == -ENOSPC);
 
         sim_trace(sim_world_trace(s->world), "broker does not start: %d, %s", error, what ?: "");
+        s->lost_power = s->lost_power || error == -EIO; /* as in end_process() */
         if (is_damage) {
                 sim_server_end(s, /* power_cut= */ false, RESTART_USEC);
                 s->restart_usec = USEC_INFINITY;
