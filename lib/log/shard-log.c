@@ -408,9 +408,12 @@ static void set_sync_timer(struct shard_log *l) {
         int r;
 
         io_timer_cancel(l->io, &l->sync_timer);
-        if (l->durable_index == l->written_index || l->sync_is_due || interval == 0 ||
-            interval == USEC_INFINITY)
+        if (l->durable_index == l->written_index || l->sync_is_due || interval == USEC_INFINITY)
                 return;
+        if (interval == 0) {
+                l->sync_is_due = true; /* the mode changed while it was written */
+                return;
+        }
 
         r = io_timer_set(l->io, &l->sync_timer, usec_add(l->unsynced_usec, interval));
         if (r < 0)

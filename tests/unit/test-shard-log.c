@@ -1270,6 +1270,22 @@ TEST(from_weak_to_group_what_is_written_is_synced) {
         log_fixture_done(&f);
 }
 
+TEST(what_is_being_written_while_the_mode_becomes_group_is_synced_too) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        f.config.sync_usec = USEC_INFINITY;
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_append(&f, 10));
+        shard_log_flush(f.log);
+        ASSERT_EQ(shard_log_written_index(f.log), 0);
+        shard_log_set_sync(f.log, 0);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(shard_log_written_index(f.log), 10);
+        ASSERT_EQ(f.durable_index, 10);
+        log_fixture_done(&f);
+}
+
 /* ---- Space ---- */
 
 /* Writes entries of 50 kB until one is refused. Return: what it was refused with. */
