@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <syslog.h>
 
 #include "base/alloc.h"
@@ -128,16 +129,15 @@ static int read_section(struct file_reader *f, const struct ini_line *line) {
 }
 
 static int read_assignment(struct file_reader *f, const struct ini_line *line) {
-        _cleanup_(mem_freep) char *text = NULL;
+        _cleanup_(mem_freep) char *name = NULL, *text = NULL;
         const struct config_key *k = NULL;
 
         if (line->section) {
-                text = mem_asprintf("%s.%s", line->section, line->key);
-                if (!text)
+                name = mem_asprintf("%s.%s", line->section, line->key);
+                if (!name)
                         return -ENOMEM;
-                k = config_key_find(text, strlen(text));
+                k = config_key_find(name, strlen(name));
         }
-        mem_free(text);
 
         if (k) {
                 text = mem_asprintf("%s:%u", f->name, line->number);
@@ -201,8 +201,14 @@ int config_read(struct config *c,
 /* Return: 1 read; 0 it cannot be, which was noted; -ENOENT there is none; -ENOMEM. */
 static int read_file(struct config *c, const char *path, struct config_notes *notes) {
         _cleanup_(mem_freep) char *text = NULL;
+        struct stat st;
         size_t n;
         int r;
+
+        /* Nothing may come out of it for ever, and a node that reloads would stand still. */
+        if (stat(path, &st) >= 0 && S_ISFIFO(st.st_mode))
+                return config_notes_add(
+                        notes, LOG_ERR, path, "Cannot read %s: it is a pipe, not a file", path);
 
         r = fs_read_file(path, INI_BYTES_MAX, &text, &n);
         if (r == -ENOENT || r == -ENOMEM)

@@ -40,6 +40,8 @@ struct shell {
         struct broker_setting *settings; /* what the broker tells of the configuration */
         sd_event *event;
         struct io_loop *loop;
+        struct passed_fd *passed;
+        size_t n_passed;
         struct sockets sockets;
         struct io_stream *early[EARLY_MAX];
         size_t n_early;
@@ -60,6 +62,7 @@ static void shell_done(struct shell *s) {
         for (size_t i = 0; i < s->n_early; i++)
                 io_stream_close(s->early[i]);
         sockets_close(&s->sockets);
+        passed_fds_free(s->passed, s->n_passed);
         if (s->loop)
                 io_timer_cancel(io_loop_io(s->loop), &s->status_timer);
         io_loop_free(s->loop);
@@ -444,6 +447,11 @@ static int shell_start(struct shell *s) {
         sigset_t signals;
         int r;
 
+        /* First of all: what is said to have been passed, and was not, might be ours later. */
+        r = passed_fds_take(&s->passed, &s->n_passed);
+        if (r < 0)
+                return start_failed(r, "Cannot take the sockets that were passed");
+
         raise_nofile();
         sigemptyset(&signals);
         sigaddset(&signals, SIGTERM);
@@ -468,7 +476,7 @@ static int shell_start(struct shell *s) {
 
         s->status_timer = (struct io_timer){ .on_timer = on_status_timer, .userdata = s };
 
-        r = sockets_open(s->loop, s->config, on_accept, s, &s->sockets);
+        r = sockets_open(s->loop, s->config, s->passed, s->n_passed, on_accept, s, &s->sockets);
         if (r != EX_OK)
                 return r;
         r = config_settings_new(s->config, &s->settings);

@@ -12,7 +12,6 @@
 #include "base/logging.h"
 #include "base/messages.h"
 #include "loop/notify.h"
-#include "loop/passed.h"
 
 #define SOCKET_DIR "/run/drmq"
 /* What sockets are stored by: this, and their address as it is configured. */
@@ -85,23 +84,16 @@ static void refuse_passed(const struct passed_fd *fd, int error) {
                 notify_unstore(fd->name);
 }
 
-static int take_passed(struct opening *o) {
+static void take_passed(struct opening *o, struct passed_fd *fds, size_t n) {
         struct passed *p = &o->passed;
-        struct passed_fd *fds;
-        size_t n;
-        int r;
-
-        r = passed_fds_take(&fds, &n);
-        if (r < 0)
-                return r;
 
         for (size_t i = 0; i < n; i++) {
-                r = p->n >= PASSED_MAX ? -E2BIG
-                                       : listener_adopt(o->loop,
-                                                        fds[i].fd,
-                                                        o->on_accept,
-                                                        o->userdata,
-                                                        p->listeners + p->n);
+                int r = p->n >= PASSED_MAX ? -E2BIG
+                                           : listener_adopt(o->loop,
+                                                            fds[i].fd,
+                                                            o->on_accept,
+                                                            o->userdata,
+                                                            p->listeners + p->n);
                 if (r < 0) {
                         refuse_passed(fds + i, r);
                         continue;
@@ -109,8 +101,6 @@ static int take_passed(struct opening *o) {
                 fds[i].fd = -EBADF;
                 p->names[p->n++] = TAKE_PTR(fds[i].name);
         }
-        passed_fds_free(fds, n);
-        return 0;
 }
 
 static struct listener *passed_remove(struct passed *p, size_t i) {
@@ -320,16 +310,6 @@ static int set_advertise(struct config *c, const struct sockets *s) {
 static int open_all(struct opening *o) {
         int r;
 
-        r = take_passed(o);
-        if (r < 0) {
-                log_event(LOG_ERR,
-                          DRMQ_MESSAGE_START_FAILED,
-                          FIELDS(FIELD_ERROR(r)),
-                          "Cannot take the sockets that were passed: %s",
-                          strerrordesc_np(-r));
-                return EX_OSERR;
-        }
-
         r = default_address(o);
         for (size_t k = 0; r >= 0 && k < o->config->n_listen; k++)
                 r = match_one(o, k);
@@ -351,6 +331,8 @@ static int open_all(struct opening *o) {
 
 int sockets_open(struct io_loop *loop,
                  struct config *c,
+                 struct passed_fd *passed,
+                 size_t n_passed,
                  listener_accept_t on_accept,
                  void *userdata,
                  struct sockets *ret) {
@@ -365,8 +347,10 @@ int sockets_open(struct io_loop *loop,
 
         assert(loop);
         assert(c);
+        assert(passed || n_passed == 0);
         assert(ret);
 
+        take_passed(&o, passed, n_passed);
         r = open_all(&o);
         for (size_t i = 0; i < LISTEN_MAX; i++)
                 listener_free(o.configured[i]);

@@ -13,6 +13,7 @@
 
 #include "drmqd/config.h"
 #include "loop/listen.h"
+#include "loop/passed.h"
 
 /* Configured, passed, and by name. */
 #define PASSED_MAX 32u
@@ -25,14 +26,17 @@ struct sockets {
 
 /**
  * sockets_open() - listen on all of them
- * @c:   borrows; no address to listen on is the default one, and what is advertised is set
- * @ret: sockets_close() after a failure too
+ * @c:      borrows; no address to listen on is the default one, and what is advertised is set
+ * @passed: borrows; the descriptors of those that are used are taken
+ * @ret:    sockets_close() after a failure too
  *
  * Return: an exit status as in sysexits(3): 0; EX_UNAVAILABLE an address is in use; EX_NOPERM;
  * EX_OSERR. What happened has been logged.
  */
 int sockets_open(struct io_loop *loop,
                  struct config *c,
+                 struct passed_fd *passed,
+                 size_t n_passed,
                  listener_accept_t on_accept,
                  void *userdata,
                  struct sockets *ret);

@@ -122,6 +122,12 @@ log_has() {
         expect 78 && says "$etc/mine.d/a.conf:2: \"few\""
 }
 
+@test "a pipe is not waited for" {
+        mkfifo "$etc/pipe.conf"
+        run --separate-stderr -78 timeout 10 drmqd --check-config --config "$etc/pipe.conf"
+        [ "$stderr" = "drmqd: Cannot read $etc/pipe.conf: it is a pipe, not a file" ]
+}
+
 @test "wrong usage of the command line is 64, and names the nearest key" {
         check --set log.segmentsize=1M
         expect 64 && says 'no key "log.segmentsize".*did you mean "segment_size" in \[log\]\?'

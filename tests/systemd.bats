@@ -257,6 +257,30 @@ instance_units() {
         grep -q 'Descriptor 3 (strange) was passed and is closed: it is not a stream socket that listens' "$dir/log"
 }
 
+# As a manager starts drmqd, with /dev/null as the only descriptor: passed COUNT NAMES OPTION...
+passed() {
+        count=$1 names=$2 exec sh -c 'shift 2; LISTEN_PID=$$ LISTEN_FDS=$count LISTEN_FDNAMES=$names exec drmqd "$@"' - "$@" \
+                3</dev/null 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+}
+
+@test "descriptors that are said to be passed, and are not, are not confused with the daemon's own" {
+        for n in 2 3 6; do
+                run --separate-stderr -71 passed $n "a$(printf ':a%.0s' $(seq 2 $n))" --node "$topic" --data-dir "$data" --port 0
+                [ "$stderr" = "drmqd: Cannot take the sockets that were passed: Bad file descriptor" ]
+        done
+}
+
+@test "what was passed by a name that nothing is stored by is refused, the node serves" {
+        for name in "drmqd-tcp-$(printf 'a%.0s' {1..300})" $'drmqd-tcp-\001'; do
+                passed 1 "$name" --node "$topic" --data-dir "$data" --listen "unix:$socket" --port 0 2>"$dir/log" &
+                pid=$!
+                wait_until grep -q 'serves 0 topics' "$dir/log"
+                kill $pid
+                wait $pid
+                grep -q 'Descriptor 3 (drmqd-tcp-.* was passed and is closed: it is no socket' "$dir/log"
+        done
+}
+
 @test "TCP sockets are stored, and found again after a stop and a kill; the address stays" {
         manage -- --listen "unix:$socket" --port 0
         tell start

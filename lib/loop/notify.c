@@ -87,7 +87,10 @@ void notify_store(int fd, const char *name) {
 void notify_unstore(const char *name) {
         char text[STORED_NAME_MAX + 64];
 
-        assert(notify_name_is_valid(name));
+        assert(name);
+
+        if (!notify_name_is_valid(name))
+                return; /* nothing is stored by it */
 
         snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
         (void) sd_notify(/* unset_environment= */ 0, text);

@@ -21,7 +21,8 @@ void notify_progress(usec_t extend_usec, const char *format, ...) _printf_(2, 3)
 /* The manager keeps a duplicate of @fd over restarts and crashes, and passes it to the next start by
  * @name (loop/passed.h). Storing the same again changes nothing. */
 void notify_store(int fd, const char *name);
-/* All that is stored by that name is closed. Nothing else says when: notify_wait(). */
+/* All that is stored by that name is closed: nothing, where it is none to store by. Nothing else says
+ * when: notify_wait(). */
 void notify_unstore(const char *name);
 /* A name that can be stored by: up to 255 printable characters of ASCII without colons. */
 bool notify_name_is_valid(const char *name);

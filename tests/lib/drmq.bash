@@ -60,6 +60,7 @@ stop_drmqd() {
 
 # What a test waits with between two looks.
 pause() {
+        [ -p "$BATS_FILE_TMPDIR/pause" ] || mkfifo "$BATS_FILE_TMPDIR/pause"
         read -r -t 0.02 _ <>"$BATS_FILE_TMPDIR/pause" || true
 }
 

@@ -280,6 +280,20 @@ TEST(a_file_that_is_something_else_is_not_told_line_by_line) {
         expect_note(&r.notes, LOG_WARNING, "Still told", "");
 }
 
+TEST(unknown_keys_past_the_last_note_are_read_over) {
+        _cleanup_(reading_done) struct reading r;
+        enum { N = 200 };
+        char text[N * 7 + 32] = "[log]\n";
+
+        for (size_t i = 0; i < N; i++)
+                (void) snprintf(text + strlen(text), 8, "k%03u=1\n", (unsigned) i);
+        strcat(text, "segment_size = 2M\n");
+        read_text(&r, text);
+        ASSERT_EQ(r.notes.n, CONFIG_NOTES_MAX + 1);
+        ASSERT_EQ(r.notes.n_errors, 0);
+        expect_value(&r.config, "log.segment_size", "2M");
+}
+
 static void expect_suggestion(const char *section, const char *name, const char *words) {
         _cleanup_(mem_freep) char *text = config_suggest(section, name);
 
