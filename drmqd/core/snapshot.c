@@ -8,7 +8,8 @@
  *  I2  What is under snapshots/ is whole and synced: it is made under incoming/ and renamed. A start
  *      removes what is under incoming/.
  *  I3  Segments are linked newest first: where one has gone meanwhile (retention drops the oldest
- *      first), all before it have gone too, and the snapshot begins behind them.
+ *      first), all before it have gone too. It is not a snapshot then: that they were to go may be
+ *      decided behind its end.
  *  I4  No path comes from a client: names are checked, files have numbers.
  */
 #include "drmqd/core/snapshot.h"
@@ -235,30 +236,19 @@ static int link_indexed(struct snapshot_making *m,
         return name ? link_file(m, shard, name) : -ENOMEM;
 }
 
-/* I3. Return: how many are left out at the front. */
-static int link_segments(struct snapshot_making *m, struct linked_shard *shard) {
-        size_t i;
-        int r;
-
-        for (i = shard->n_segments; i > 0; i--) {
+/* Return: 0; -ENODATA one has gone (I3). */
+static int link_segments(struct snapshot_making *m, const struct linked_shard *shard) {
+        for (size_t i = shard->n_segments; i > 0; i--) {
                 const uint64_t first_index = shard->segments[i - 1].first_index;
+                int r;
 
                 r = link_indexed(m, shard, first_index, ".log");
-                if (r < 0)
-                        return r;
-                if (r == 0)
-                        break;
+                if (r <= 0)
+                        return r < 0 ? r : -ENODATA;
                 r = link_indexed(m, shard, first_index, ".idx");
                 if (r < 0)
                         return r;
         }
-        if (i == shard->n_segments)
-                return -ENODATA;
-
-        memmove(shard->segments,
-                shard->segments + i,
-                (shard->n_segments - i) * sizeof(shard->segments[0]));
-        shard->n_segments -= i;
         return 0;
 }
 

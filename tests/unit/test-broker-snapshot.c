@@ -355,6 +355,47 @@ TEST(what_the_log_drops_the_snapshot_keeps_and_says_so) {
         broker_fixture_done(&f);
 }
 
+/* While there is no room to close the metadata's log, retention drops what the snapshot was to hold,
+ * by a decision that is not in the snapshot: without it the beginning would look damaged. */
+TEST(what_retention_takes_meanwhile_is_not_taken_for_damage) {
+        Drmq__Proto__SnapshotCreateRequest create = DRMQ__PROTO__SNAPSHOT_CREATE_REQUEST__INIT;
+        const struct retention_limits limits = { .max_bytes = 4 * SEGMENT_BYTES_MIN };
+        _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
+        struct broker_fixture f;
+        struct broker_client c;
+        uint64_t id, creating, closed_index;
+        struct shard *s;
+
+        broker_fixture_init(&f, 21);
+        f.config.segment_bytes = SEGMENT_BYTES_MIN;
+        broker_fixture_start(&f);
+        broker_client_connect(&c, &f);
+        id = broker_client_topic(&c, "a", 1);
+        for (unsigned i = 0; i < 20; i++)
+                (void) broker_client_produce(&c, id, 1, 400000);
+        s = f.broker->shards[SHARD_DATA];
+        ASSERT_OK(shard_checkpoint(s));
+        broker_fixture_run(&f, USEC_PER_SEC);
+        closed_index = shard_log_last_index(s->log);
+        ASSERT_EQ(s->checkpoint_index, closed_index);
+
+        sim_disk_fail(f.disk, SIM_DISK_OPEN, "shard-0/next", 1, ENOSPC);
+        create.name = (char *) "s";
+        creating = broker_client_send(&c, FRAME_SNAPSHOT_CREATE, &create, NULL, 0, NULL, 0);
+        broker_fixture_run(&f, 100 * USEC_PER_MSEC);
+        shard_set_retention(s, &limits);
+        broker_fixture_run(&f, 500 * USEC_PER_MSEC);
+        ASSERT_GT(shard_log_first_index(s->log), 1);
+        ASSERT_GT(s->checkpoint_index, closed_index);
+        ASSERT_NULL(broker_client_take(&c, creating));
+
+        r = broker_client_wait(&c, creating);
+        ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_BUSY);
+        ASSERT_EQ(snapshot_create(&c, "s", 0, false, NULL), DRMQ_ERROR_NONE);
+        broker_client_end(&c);
+        broker_fixture_done(&f);
+}
+
 /* Whether that has been answered by now, and without an error. */
 static bool was_done(struct broker_client *c, uint64_t correlation) {
         _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_take(c, correlation);
