@@ -1170,7 +1170,7 @@ int shard_log_roll(struct shard_log *l) {
                 return -EBUSY;
         if (l->plan.first_index == l->last_index + 1)
                 return l->n_rolls > 0 ? -EBUSY : 1;
-        if (l->is_short_of_space && !l->next_file)
+        if ((l->is_short_of_space || l->is_below_reserve) && !l->next_file)
                 return -ENOSPC;
 
         l->roll_index = l->last_index;

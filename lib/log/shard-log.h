@@ -191,8 +191,8 @@ void shard_log_set_reserve(struct shard_log *l, uint64_t reserve_bytes);
  * the next file is prepared; a truncation forgets it.
  *
  * Return: 0; 1 the open segment holds no entry, all are in closed ones; -EBUSY one was asked for and
- * is not done, or a truncation is under way; -ENOSPC there is no room for another file; -EBADMSG the
- * log's tail is damaged; -EIO the log has failed.
+ * is not done, or a truncation is under way; -ENOSPC there is no room for another file, or only in
+ * the reserve; -EBADMSG the log's tail is damaged; -EIO the log has failed.
  */
 int shard_log_roll(struct shard_log *l);
 

@@ -1337,6 +1337,9 @@ TEST(messages_leave_the_reserve_to_all_else_and_go_on_when_there_is_more) {
         ASSERT_GE(capacity - sim_disk_used_bytes(f.disk), reserve - 256 * 1024);
         ASSERT_LE(capacity - sim_disk_used_bytes(f.disk), reserve + 2 * MIB);
 
+        /* A file that is closed early would be followed by one that takes from the reserve. */
+        ASSERT_ERROR(shard_log_roll(f.log), ENOSPC);
+
         /* What is not a message goes on, into the reserve. */
         last = shard_log_last_index(f.log);
         for (unsigned i = 0; i < 15; i++)
