@@ -154,6 +154,14 @@ static void cannot_create(const char *name, int r) {
         else if (r == -EINVAL)
                 log_error("Cannot create %s: the node refuses its name or number of partitions",
                           name);
+        else if (r == -ENOBUFS)
+                log_error("Cannot create %s: there are as many partitions as the node may have"
+                          " (limits.partitions)",
+                          name);
+        else if (r == -EMSGSIZE)
+                log_error("Cannot create %s: too many partitions for one request;"
+                          " create fewer topics at a time",
+                          name);
         else
                 (void) log_error_errno(r, "Cannot create %s: %m", name);
 }

@@ -368,3 +368,33 @@ is_kept_alive() { # PORT
         expect 7
         all_of "$topic" | cmp - <(echo one)
 }
+
+@test "past a bound of the node the message names its key" {
+        start_drmqd_as small --set limits.partitions=2 --set limits.batch_size=1K
+        DRMQ_BROKERS=unix:$(drmqd_dir small)/socket
+        export DRMQ_BROKERS
+        drmqctl topics create one
+        run_timeout drmqctl topics create two --partitions 2
+        expect 1
+        says 'Cannot create two: there are as many partitions as the node may have \(limits.partitions\)'
+        run_timeout drmqctl topics alter one --partitions 3
+        expect 1
+        says 'topic "one" 3 partitions: there are as many partitions as the node may have \(limits.partitions\)'
+        drmqctl topics create two
+        run_timeout drmq-send three message
+        expect 1
+        says 'topic "three": there are as many partitions as the node may have \(limits.partitions\)'
+        run_timeout bash -c "head -c 3000 /dev/zero | tr '\\0' x | drmq-send one"
+        expect 1
+        says 'the batch is larger than the node takes \(limits.batch_size\)'
+        stop_drmqd small
+}
+
+@test "topics of more partitions than one request makes: which were not made" {
+        start_drmqd_as large
+        run_timeout drmqctl -b "unix:$(drmqd_dir large)/socket" topics create many-{1..11} --partitions 10000
+        expect 7
+        says 'Cannot create many-11: too many partitions for one request; create fewer topics at a time'
+        says '10 of 11 topics were created'
+        stop_drmqd large
+}

@@ -116,9 +116,10 @@ struct broker *broker_free(struct broker *b);
 DEFINE_CLEANUP(struct broker *, broker_free)
 
 void broker_start(struct broker *b);
-/* Applies what of @config can change while it runs: auto_create, default_partitions,
- * checkpoint_bytes, the budgets but append_budget_bytes, what ends in _max, what is per connection,
- * idle_usec. The rest is not looked at. */
+/* Applies what of @config can change while it runs: auto_create, default_partitions, sync_usec,
+ * reserve_bytes, checkpoint_bytes, log_max_bytes, log_max_age_usec, the budgets but
+ * append_budget_bytes, what ends in _max, what is per connection, idle_usec. The rest is not looked
+ * at. */
 void broker_reconfigure(struct broker *b, const struct broker_config *config);
 /* Takes an accepted stream; events go to the broker from now on. Return: 0; -EMFILE over
  * connections_max; -ENOMEM; the stream is closed then too. */

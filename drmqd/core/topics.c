@@ -112,6 +112,13 @@ static bool has_room(const struct broker *b, uint64_t n_new) {
         return n_new == 0 || metadata->topic_partitions.n_nodes + n_new <= b->partitions_max;
 }
 
+/* What is refused for want of room for partitions says of what. */
+static const char *error_words(enum drmq_error code) {
+        return code == DRMQ_ERROR_TOO_MANY
+                       ? "there are as many partitions as the node may have (limits.partitions)"
+                       : drmq_error_text(code);
+}
+
 /* @creates: what is missing was to be made. */
 static void metadata_add(struct metadata *m,
                          struct broker *b,
@@ -130,7 +137,7 @@ static void metadata_add(struct metadata *m,
                        : creates && !has_room(b, b->default_partitions)  ? DRMQ_ERROR_TOO_MANY
                                                                          : DRMQ_ERROR_UNKNOWN_TOPIC;
                 answer->error = m->errors + m->n_errors++;
-                error_init(answer->error, b, code, (char *) drmq_error_text(code));
+                error_init(answer->error, b, code, (char *) error_words(code));
                 metrics_count_error(&b->metrics, code);
                 return;
         }
@@ -354,7 +361,7 @@ static void fill_result(struct change *c,
         drmq__proto__topic_result__init(result);
         result->name = (char *) name;
         if (c->errors[i] != DRMQ_ERROR_NONE) {
-                error_init(e, c->broker, c->errors[i], (char *) drmq_error_text(c->errors[i]));
+                error_init(e, c->broker, c->errors[i], (char *) error_words(c->errors[i]));
                 metrics_count_error(&c->broker->metrics, c->errors[i]);
                 result->error = e;
         }
@@ -412,7 +419,7 @@ static void answer_alter(struct change *c) {
                              q->partitions,
                              c->errors[0] == DRMQ_ERROR_INVALID_ARGUMENT
                                      ? "their number can only grow, up to 10000"
-                                     : drmq_error_text(c->errors[0]));
+                                     : error_words(c->errors[0]));
 }
 
 /* @error: why nothing of it is in the log. */

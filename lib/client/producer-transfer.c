@@ -66,7 +66,9 @@ static void batch_on_answer(struct pending_batch *b,
         }
 
         if (!text[0])
-                text = drmq_error_text(code);
+                text = code == DRMQ_ERROR_TOO_LARGE
+                               ? "the batch is larger than the node takes (limits.batch_size)"
+                               : drmq_error_text(code);
 
         if (code == DRMQ_ERROR_OUT_OF_SEQUENCE && lane->producer_id >= 0) {
                 bool is_first = batch_is_first(b);
