@@ -222,6 +222,94 @@ log_has() {
         drmqctl status --json | jq -e '.sync == "group"'
 }
 
+@test "each key that a reload changes does what it says from then on" {
+        local before name pair port reader half
+
+        name=$(node_name)
+        start --set log.segment_size=1M
+        port=$(cat "$(drmqd_dir n)/address")
+        port=${port##*:}
+        metric() { drmqctl metrics | sed -n "s/^$1 //p"; }
+        # take SECTION KEY=VALUE... — as the only configuration there is.
+        take() {
+                local n
+
+                n=$(grep -c 'was read anew' "$(drmqd_dir n)/log" || true)
+                { echo "[$1]" && printf '%s\n' "${@:2}"; } >"$etc/$name.conf"
+                reload
+                is_taken() { [ "$(grep -c 'was read anew' "$(drmqd_dir n)/log")" -gt "$n" ]; }
+                wait_until is_taken
+        }
+        fill() { head -c "$1" /dev/urandom | base64 | drmq-send t --batch 64K; }
+
+        take topics auto_create=no
+        run_timeout drmq-send none message
+        expect 1
+        take log sync=never
+        echo first | drmq-send t
+        [ "$(metric 'drmq_sync_info{mode="never"}')" = 1 ]
+        before=$(metric 'drmq_log_syncs_total{shard="1"}')
+        fill 10000
+        [ "$(metric 'drmq_log_syncs_total{shard="1"}')" = "$before" ]
+        take log sync=group
+        before=$(metric 'drmq_log_syncs_total{shard="1"}')
+        fill 10000
+        [ "$(metric 'drmq_log_syncs_total{shard="1"}')" -gt "$before" ]
+
+        take log reserve=3M
+        [ "$(metric 'drmq_log_reserve_bytes{shard="1"}')" = $((3 << 20)) ]
+        [ "$(metric 'drmq_checkpoint_index{shard="1"}')" = 0 ]
+        fill 4M
+        [ "$(metric 'drmq_checkpoint_index{shard="1"}')" = 0 ]
+        take log checkpoint_size=1M
+        fill 4M
+        is_written() { [ "$(metric 'drmq_checkpoint_index{shard="1"}')" -gt 0 ]; }
+        wait_until is_written
+        [ "$(metric 'drmq_log_segments{shard="1"}')" -gt 8 ]
+        take log max_bytes=4M
+        is_dropped() { [ "$(metric 'drmq_log_segments{shard="1"}')" -le 4 ]; }
+        wait_until is_dropped
+        take log max_age=1s
+        is_open_one() { [ "$(metric 'drmq_log_segments{shard="1"}')" = 1 ]; }
+        wait_until is_open_one
+
+        take limits request_bytes=65M fetch_bytes=5M answer_bytes=6M poll_bytes=7M partitions=8 positions=9 connections=99
+        for pair in requests_limit_bytes=65 fetches_limit_bytes=5 answers_limit_bytes=6 polls_limit_bytes=7; do
+                [ "$(metric "drmq_${pair%=*}")" = $((${pair#*=} << 20)) ]
+        done
+        [ "$(metric drmq_partitions_limit) $(metric drmq_positions_limit) $(metric drmq_connections_limit)" = '8 9 99' ]
+        take limits batch_size=1K
+        run_timeout bash -c "head -c 3000 /dev/zero | tr '\\0' x | drmq-send t"
+        expect 1 && says 'limits.batch_size'
+        take limits snapshots=0
+        run_timeout drmq-snapshot create --to "$BATS_TEST_TMPDIR/backup.tar.zst"
+        expect 1 && says 'limits.snapshots'
+        take limits poll_time=10ms
+        before=$(metric 'drmq_requests_total{type="fetch"}')
+        drmq-recv t --from end >"$BATS_TEST_TMPDIR/out" 3>&- &
+        reader=$!
+        asks_again() { [ "$(metric 'drmq_requests_total{type="fetch"}')" -gt $((before + 5)) ]; }
+        wait_until asks_again
+        kill "$reader"
+        wait "$reader" || true
+        # Half a request: the default would let it be for longer than the test may take.
+        take limits idle=100ms
+        exec {half}<>"/dev/tcp/127.0.0.1/$port"
+        printf 'GET /' >&"$half"
+        timeout 10 cat <&"$half"
+        exec {half}>&-
+
+        take node log_level=debug
+        wait_until log_has 'node.log_level is debug now, not info'
+        printf '[node]\nlog_level=warning\n' >"$etc/$name.conf"
+        reload
+        shows_it() { shows node.log_level warning file "$etc/$name.conf:2"; }
+        wait_until shows_it
+        drmqctl topics create unsaid
+        run log_has unsaid
+        [ "$status" -eq 1 ]
+}
+
 @test "a configuration that is wrong is not taken, and nothing of it" {
         name=$(node_name)
         printf '[topics]\npartitions=2\n' >"$etc/$name.conf"
