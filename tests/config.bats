@@ -125,6 +125,7 @@ log_has() {
 @test "a pipe is not waited for" {
         mkfifo "$etc/pipe.conf"
         run --separate-stderr -78 timeout 10 drmqd --check-config --config "$etc/pipe.conf"
+        # shellcheck disable=SC2154 # bats sets it
         [ "$stderr" = "drmqd: Cannot read $etc/pipe.conf: it is a pipe, not a file" ]
 }
 
