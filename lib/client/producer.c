@@ -245,11 +245,16 @@ static int producer_pick(struct route *route, const struct producer_message *m, 
         return 0;
 }
 
+static uint64_t add_bytes(uint64_t n, size_t n_more) {
+        return __builtin_add_overflow(n, n_more, &n) ? UINT64_MAX : n;
+}
+
+/* UINT64_MAX where the sum is not to be had. */
 static uint64_t message_bytes(const struct producer_message *m) {
-        uint64_t n = (uint64_t) m->key_size + m->value_size;
+        uint64_t n = add_bytes(m->key_size, m->value_size);
 
         for (size_t i = 0; i < m->n_headers; i++)
-                n += (uint64_t) m->headers[i].key_size + m->headers[i].value_size;
+                n = add_bytes(add_bytes(n, m->headers[i].key_size), m->headers[i].value_size);
         return n;
 }
 

@@ -81,6 +81,18 @@ struct node_conn {
         size_t parked_bytes;
 };
 
+/* An answer before it is sent. */
+struct node_said {
+        uint16_t type;
+        uint16_t flags;
+        uint64_t correlation;
+        void *message; /* the node's own */
+        const void *table;
+        size_t table_bytes;
+        const struct slice *body;
+        size_t n_body;
+};
+
 struct node {
         struct sim_world *world;
         struct sim_process *process;
@@ -94,6 +106,7 @@ struct node {
         unsigned n_produce, n_fetch, n_metadata, n_accepted, n_batches_max;
         unsigned n_fetch_bytes_max; /* batches in one answer are bounded by this; 0: no bound */
         bool is_deaf;               /* takes connections and says nothing */
+        void (*lie)(struct node_said *said); /* changes answers; NULL: the node says the truth */
         struct io_timer park_timer;
 };
 
@@ -216,20 +229,32 @@ static inline void node_answer(struct node_conn *c,
                                size_t table_bytes,
                                const struct slice *body,
                                size_t n_body) {
+        struct node_said said = {
+                .type = type,
+                .flags = FRAME_ANSWER,
+                .correlation = correlation,
+                .message = (void *) message,
+                .table = table,
+                .table_bytes = table_bytes,
+                .body = body,
+                .n_body = n_body,
+        };
         struct byte_writer w;
 
+        if (c->node->lie)
+                c->node->lie(&said);
         byte_writer_init(&w, 0);
-        ASSERT_OK(message_pack(message, &w));
+        ASSERT_OK(message_pack(said.message, &w));
         ASSERT_OK(frame_queue_push(&c->queue,
-                                   type,
-                                   FRAME_ANSWER,
-                                   correlation,
+                                   said.type,
+                                   said.flags,
+                                   said.correlation,
                                    w.data,
                                    w.size,
-                                   table,
-                                   table_bytes,
-                                   body,
-                                   n_body));
+                                   said.table,
+                                   said.table_bytes,
+                                   said.body,
+                                   said.n_body));
         byte_writer_done(&w);
 }
 

@@ -454,6 +454,20 @@ TEST(what_cannot_be_sent_is_refused_at_once) {
         ASSERT_ERROR(producer_append(t.producer, &m), EMSGSIZE);
         m.value_size--;
         ASSERT_OK(producer_append(t.producer, &m));
+        /* Sums that go round are no small sizes. */
+        m.value_size = 1;
+        m.key = value;
+        m.key_size = SIZE_MAX;
+        ASSERT_ERROR(producer_append(t.producer, &m), EMSGSIZE);
+        m.key_size = 0;
+        m.headers = &(struct record_header){
+                .key = value,
+                .key_size = 1,
+                .value = value,
+                .value_size = SIZE_MAX - 1,
+        };
+        m.n_headers = 1;
+        ASSERT_ERROR(producer_append(t.producer, &m), EMSGSIZE);
         ASSERT_OK(run_send(&t, "t", 0, 1));
         run_flush(&t);
         ASSERT_EQ(t.n_delivered, 2);
