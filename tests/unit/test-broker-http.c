@@ -312,6 +312,25 @@ TEST(a_byte_now_and_then_does_not_hold_a_connection) {
         end(&f);
 }
 
+TEST(who_has_his_answer_and_stays_is_hung_up_on) {
+        struct broker_fixture f;
+        struct broker_client c;
+
+        begin(&f);
+        dial(&c, &f);
+        c.is_deaf = true; /* it is on its way to him, and he does not even see the end */
+        say(&c, "GET /health HTTP/1.1\r\n\r\n");
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_EQ(f.broker->metrics.n_http_requests, 1);
+        ASSERT_EQ(f.broker->answers.used_bytes, 0);
+        ASSERT_EQ(f.broker->n_conns, 1);
+        broker_fixture_run(&f, 2 * USEC_PER_SEC);
+        ASSERT_EQ(f.broker->n_conns, 0);
+        ASSERT_EQ(f.broker->metrics.n_ended[CONN_END_HTTP], 1);
+        broker_client_end(&c);
+        end(&f);
+}
+
 TEST(who_does_not_take_his_answer_is_hung_up_on) {
         struct broker_fixture f;
         struct broker_client c;

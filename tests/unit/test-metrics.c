@@ -245,6 +245,29 @@ TEST(a_deleted_topic_stays_in_the_sum_and_gives_its_place_away) {
         end(&f, &c);
 }
 
+/* What was under way when the topic was deleted is counted behind it. */
+TEST(what_comes_after_a_deletion_is_in_the_sum_and_takes_no_place) {
+        const struct traffic late = { .n_produced = 7 };
+        struct broker_fixture f;
+        struct broker_client c;
+        uint64_t id, other;
+
+        broker_fixture_init(&f, 1);
+        f.config.metrics_partitions = 1;
+        broker_fixture_start(&f);
+        broker_client_connect(&c, &f);
+        id = broker_client_topic(&c, "a", 1);
+        other = broker_client_topic(&c, "b", 1);
+        (void) broker_client_produce(&c, id, 5, 10);
+        ASSERT_EQ(broker_client_delete(&c, "a"), DRMQ_ERROR_NONE);
+        metrics_add(&f.broker->metrics, id, &late);
+        ASSERT_EQ(sum(&f, "drmq_messages_produced_total"), 12);
+        ASSERT_EQ(metric(&f, "drmq_messages_produced_total{deleted=\"yes\"}"), 12);
+        (void) broker_client_produce(&c, other, 2, 10);
+        ASSERT_EQ(metric(&f, PRODUCED("b", 0)), 2);
+        end(&f, &c);
+}
+
 TEST(a_topic_that_is_made_again_begins_anew) {
         struct broker_fixture f;
         struct broker_client c;
