@@ -202,7 +202,7 @@ start_zeroing(struct shard_log *l, bool is_next, uint64_t need_pos, bool may_use
         struct zero_job *z = &l->zero;
         const usec_t now = io_now(l->io);
         const uint64_t from_pos = is_next ? l->next_zeroed_pos : shard_log_newest(l)->zeroed_pos;
-        uint64_t to_pos;
+        uint64_t step_bytes, to_pos;
 
         if (usec_sub(now, l->zero_usec) < ZERO_SOON_USEC)
                 l->zero_step_bytes = MIN(l->zero_step_bytes * 2, ZERO_STEP_BYTES_MAX);
@@ -212,8 +212,10 @@ start_zeroing(struct shard_log *l, bool is_next, uint64_t need_pos, bool may_use
                 l->zero_step_bytes = ZERO_STEP_BYTES_MIN;
         l->zero_usec = now;
 
-        /* No further than the segment will need, but as far as one large group does. */
-        to_pos = MIN(from_pos + l->zero_step_bytes, l->config.segment_bytes);
+        /* No further than the segment will need, but as far as one large group does. Who asked for a
+         * roll waits for the next file: it begins small. */
+        step_bytes = is_next && l->roll_index > 0 ? ZERO_STEP_BYTES_MIN : l->zero_step_bytes;
+        to_pos = MIN(from_pos + step_bytes, l->config.segment_bytes);
         to_pos = MAX(from_pos, ALIGN_TO(MAX(to_pos, need_pos), PAGE_BYTES));
 
         z->path = is_next ? mem_asprintf("%s/%s", l->config.dir, NEXT_FILE_NAME)
@@ -260,7 +262,7 @@ void zero_ahead(struct shard_log *l) {
                 start_zeroing(l, /* is_next= */ false, 0, false);
         else if (roll_is_near && !l->next_file)
                 start_zeroing(l, /* is_next= */ true, SEGMENT_HEADER_BYTES, false);
-        else if (roll_is_near && l->next_zeroed_pos < l->config.segment_bytes)
+        else if (roll_is_near && l->roll_index == 0 && l->next_zeroed_pos < l->config.segment_bytes)
                 start_zeroing(
                         l, /* is_next= */ true, 0, false); /* whole, before it is written to */
         else if (is_short(l))

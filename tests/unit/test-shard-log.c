@@ -1061,6 +1061,28 @@ TEST(a_roll_closes_the_open_segment) {
         log_fixture_done(&f);
 }
 
+TEST(who_asks_for_a_roll_waits_for_a_small_file) {
+        struct log_fixture f;
+        uint64_t last_index;
+
+        log_fixture_init(&f, 1);
+        f.config.segment_bytes = SEGMENT_BYTES_DEFAULT;
+        f.entry_bytes = 500 * 1000;
+        ASSERT_OK(log_fixture_open(&f));
+        for (unsigned i = 0; i < 40; i++) /* steps of zeroing grow */
+                ASSERT_OK(log_fixture_write(&f, 1));
+        ASSERT_EQ(count_files(&f, NEXT_FILE_NAME), 0);
+        last_index = shard_log_last_index(f.log);
+
+        ASSERT_OK(shard_log_roll(f.log));
+        ASSERT_TRUE(sim_disk_run_job(f.disk));
+        ASSERT_EQ(file_size(&f, NEXT_FILE_NAME), MIB);
+        ASSERT_TRUE(sim_disk_run_job(f.disk)); /* nothing is between the two */
+        ASSERT_EQ(f.n_rolled, 1);
+        ASSERT_EQ(f.rolled_index, last_index);
+        log_fixture_done(&f);
+}
+
 TEST(a_drop_unlinks_the_oldest_closed_segments) {
         struct log_fixture f;
 
