@@ -317,7 +317,21 @@ static int list_files(struct snapshot_making *m, const struct linked_shard *shar
                         r = manifest_add_file(m->contents, listed, st.size_bytes);
         }
         io_names_free(names, n);
-        return r < 0 ? r : io_sync_dir(m->io, dir);
+        return r;
+}
+
+/* Everything below the folder that is being made. Contents come first: a file system that commits all
+ * or nothing has the links on the disk with them, and each folder costs nothing more. */
+static int sync_all(const struct snapshot_making *m) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < N_SHARDS; i++) {
+                _cleanup_(mem_freep) char *dir =
+                        mem_asprintf("%s/shard-%" PRIu64, m->making_dir, m->shards[i].number);
+
+                r = dir ? io_sync_dir(m->io, dir) : -ENOMEM;
+        }
+        return r < 0 ? r : io_sync_dir(m->io, m->making_dir);
 }
 
 static int write_contents(struct snapshot_making *m) {
@@ -383,9 +397,7 @@ static int making_run(struct io_job *job) {
         if (r >= 0)
                 r = write_contents(m);
         if (r >= 0)
-                r = io_sync_dir(m->io, m->making_dir);
-        if (r >= 0)
-                r = io_sync_dir(m->io, m->incoming_dir);
+                r = sync_all(m);
         if (r >= 0)
                 r = io_rename(m->io, m->making_dir, m->to); /* I2 */
         if (r >= 0)
