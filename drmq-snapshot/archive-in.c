@@ -194,6 +194,7 @@ take_all(struct archive_in *a, struct archive_reader *reader, struct progress *p
                         return r;
                 state.n_bytes += p->n;
                 state.done = state.n_bytes;
+                state.n = archive_reader_n_files(reader);
                 if (progress)
                         progress_update(progress, &state);
                 put_free(a);

@@ -13,6 +13,7 @@
 #include "drmq-snapshot/holding.h"
 #include "drmq-snapshot/source.h"
 
+#define LEVEL_DEFAULT 1
 #define READ_BYTES ((size_t) 2 << 20)
 
 struct snapshot_source *snapshot_source_free(struct snapshot_source *s) {
@@ -109,7 +110,7 @@ static int create_archive(const struct tool *t) {
         int r;
 
         /* First what may be refused: nothing is made for nothing. */
-        r = archive_out_new(t->to, t->level, &o);
+        r = archive_out_new(t->to, t->level > 0 ? t->level : LEVEL_DEFAULT, &o);
         if (r < 0)
                 return r;
         r = t->dir ? snapshot_source_of_directory(t, &s) : snapshot_source_of_node(t, &s);

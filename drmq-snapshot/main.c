@@ -71,7 +71,7 @@ static const struct program program = {
         .n_verbs = ELEMENTSOF(verbs),
 };
 
-static struct tool arg_tool = { .timeout_usec = CONNECT_TIMEOUT_USEC, .level = 1 };
+static struct tool arg_tool = { .timeout_usec = CONNECT_TIMEOUT_USEC };
 static const struct verb *arg_verb;
 static char **arg_args;
 static size_t arg_n_args;
@@ -139,6 +139,8 @@ static int parse_argv(int argc, char **argv) {
 
         if (arg_tool.dir && !arg_tool.to)
                 return options_error(&o, "--dir needs --to: a stopped node holds no snapshots");
+        if (arg_tool.level > 0 && !arg_tool.to)
+                return options_error(&o, "--level needs --to: nothing else is compressed");
         r = options_exclude(&o, ARG_DIR, 'b');
         if (r < 0)
                 return r;

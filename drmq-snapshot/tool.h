@@ -14,7 +14,7 @@ struct tool {
         const char *dir;      /* --dir */
         const char *name;     /* --name */
         const char *data_dir; /* --data-dir */
-        int level;            /* --level */
+        int level;            /* --level; 0: the default */
         bool progress;        /* --progress */
 };
 

@@ -391,6 +391,8 @@ nothing_left() {
         seq 30000 | drmq-send "$topic"
         drmq-snapshot create --to - | drmq-snapshot restore - --data-dir r
         [ "$(sum_of_directory r "$topic")" = "$(seq 30000 | sha256sum)" ]
+        drmq-snapshot create --to p && drmq-snapshot verify p --progress 2>err
+        tail -n 1 err | grep -q "^$(drmq-snapshot inspect p --json | jq .n_files) files, "
         drmq-snapshot create --to - | tar --zstd -t | tail -n 1 | grep -qx manifest
         run_timeout bash -c 'drmq-snapshot create --to - | head -c 10 >/dev/null; exit ${PIPESTATUS[0]}'
         expect 1
@@ -429,6 +431,9 @@ nothing_left() {
         expect 2
         run_timeout drmq-snapshot create --level 99 --to a
         expect 2
+        run_timeout drmq-snapshot create --level 3
+        expect 2
+        says '--to'
         run_timeout drmq-snapshot verify a --to b
         expect 2
         run_timeout drmq-snapshot -b "unix:$PWD/nobody" --timeout 200ms list

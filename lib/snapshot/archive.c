@@ -288,6 +288,10 @@ const char *archive_reader_error(const struct archive_reader *a) {
         return a->error;
 }
 
+size_t archive_reader_n_files(const struct archive_reader *a) {
+        return a->n_done;
+}
+
 const struct manifest *archive_reader_manifest(const struct archive_reader *a) {
         return a->stage == ARCHIVE_ZEROES ? a->manifest : NULL;
 }

@@ -42,5 +42,7 @@ int archive_reader_feed(struct archive_reader *a, const void *p, size_t n);
 int archive_reader_end(struct archive_reader *a);
 /* What is wrong and where, after -EBADMSG or -EPROTONOSUPPORT. Never NULL. */
 const char *archive_reader_error(const struct archive_reader *a);
+/* How many files have been read whole. */
+size_t archive_reader_n_files(const struct archive_reader *a);
 /* With checksums, after archive_reader_end() gave 0; else NULL. Borrows. */
 const struct manifest *archive_reader_manifest(const struct archive_reader *a);
