@@ -8,7 +8,7 @@ set -euo pipefail
 build=(gcc libc6-dev make pkg-config libsystemd-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev liblz4-dev libsnappy-dev
         zlib1g-dev libjansson-dev)
 check=(bats jq perl systemd strace)
-more=(clang libclang-rt-14-dev clang-format shellcheck mandoc valgrind e2fsprogs xfsprogs zsh fish)
+more=(clang libclang-rt-14-dev clang-format shellcheck mandoc groff-base valgrind e2fsprogs xfsprogs zsh fish)
 
 only_check=
 packages=()

@@ -9,6 +9,17 @@ mapfile -t pages < <(files 'man/*.[1-8]')
 
 { [ ${#pages[@]} -eq 0 ] || mandoc -T lint -W warning "${pages[@]}" || true; } | rule "mandoc finds nothing in man/"
 
+need groff
+for page in "${pages[@]}"; do
+        groff -k -ww -mdoc -Tutf8 -rLL=78n "$page" 2>&1 >/dev/null
+done | rule "groff finds nothing in man/"
+
+# A page that is named is ours, or one of these of others.
+others=' fdatasync.2 find.1 fork.2 free.3 pkg-config.1 poll.2 sd-event.3 sd_notify.3 systemd.exec.5 systemd.syntax.7 tar.1 '
+sed -n 's/^\.Xr \([^ ]*\) \([1-9]\).*/\1.\2/p' "${pages[@]}" | sort -u | while read -r page; do
+        [ -e "man/$page" ] || [[ $others == *" $page "* ]] || echo "there is no page $page"
+done | rule "pages that are named are there"
+
 for tool in drmq*/main.c; do
         [ -e "$tool" ] || continue
         tool=${tool%/main.c}
