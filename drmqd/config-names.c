@@ -113,6 +113,8 @@ static const struct config_key *nearest_key(const char *name, const char *key) {
                         best_distance = MIN(d, d_short);
                         best = k;
                 }
+                if (best_distance == 0)
+                        break;
         }
         return best;
 }

@@ -191,36 +191,37 @@ void broker_stop(struct broker *b) {
 
 /* Events */
 
-/* Lets connections that wait for the request budget try again, each once: it may have to wait
- * again. */
-static void broker_resume_conns(struct broker *b) {
-        struct conn *last = list_last(&b->paused_conns, struct conn, paused), *c = NULL;
+/* Lets in who waits for room for a request: large ones in the order in which they came, so that
+ * none is overtaken for ever. Return: whether there was one. */
+static bool broker_resume_conns(struct broker *b) {
+        bool has_resumed = false;
+        struct conn *c;
 
-        while (last && c != last && budget_is_low(&b->requests)) {
-                c = list_pop(&b->paused_conns, struct conn, paused);
-                conn_resume(c);
+        while ((c = list_first(&b->paused_conns, struct conn, paused)) && conn_resume(c))
+                has_resumed = true;
+        if (!budget_is_low(&b->small_requests))
+                return has_resumed;
+
+        while ((c = list_first(&b->paused_small_conns, struct conn, paused))) {
+                conn_resume_small(c);
+                has_resumed = true;
         }
+        return has_resumed;
 }
 
 void broker_settle(struct broker *b) {
-        size_t used_bytes = SIZE_MAX;
         struct conn *c;
 
         if (b->stage == BROKER_FAILED)
                 return; /* nothing is answered any more */
 
         do {
-                /* What is freed below makes room: once more, as long as there is more of it. */
-                if (b->requests.used_bytes < used_bytes)
-                        broker_resume_conns(b);
-                used_bytes = b->requests.used_bytes;
                 while ((c = list_pop(&b->dirty_conns, struct conn, dirty)))
                         conn_settle(c);
                 fetch_resume(b);
                 snapshots_resume(b);
-        } while (!list_is_empty(&b->dirty_conns) ||
-                 (!list_is_empty(&b->paused_conns) && budget_is_low(&b->requests) &&
-                  b->requests.used_bytes < used_bytes));
+                /* What was freed makes room: once more, as long as somebody has it. */
+        } while (broker_resume_conns(b) || !list_is_empty(&b->dirty_conns));
 
         if (b->stage >= BROKER_DRAINING)
                 broker_advance_stop(b);
@@ -388,6 +389,7 @@ static void broker_apply(struct broker *b, const struct broker_config *config) {
         b->positions_max = config->positions_max;
         b->snapshots_max = config->snapshots_max;
         budget_set_limit(&b->requests, request_bytes, request_bytes / 2);
+        budget_set_limit(&b->small_requests, request_bytes / 8, request_bytes / 16);
         budget_set_limit(&b->fetches, fetch_bytes, fetch_bytes / 2);
         budget_set_limit(&b->answers, config->answer_budget_bytes, config->answer_budget_bytes);
         budget_set_limit(&b->polls, config->poll_budget_bytes, config->poll_budget_bytes);
@@ -423,8 +425,10 @@ int broker_new(struct io *io,
         list_init(&b->conns);
         list_init(&b->dirty_conns);
         list_init(&b->paused_conns);
+        list_init(&b->paused_small_conns);
         list_init(&b->all_fetches);
         list_init(&b->waiting_fetches);
+        list_init(&b->waiting_jobs);
         list_init(&b->all_queries);
         list_init(&b->topic_changes);
         metrics_init(&b->metrics, (uint32_t) config->metrics_partitions);

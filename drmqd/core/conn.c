@@ -34,6 +34,8 @@
  * and ends. */
 #define HTTP_REST_BYTES_MAX (UINT32_C(1) << 20)
 #define HTTP_REST_USEC (2 * USEC_PER_SEC)
+/* Who takes nothing of what a fetch brought has so much less time while others wait for the budget. */
+#define UNREAD_PATIENCE 10u
 
 static void conn_close(struct conn *c, enum conn_end why) {
         if (!c->is_closing)
@@ -52,15 +54,15 @@ static void request_free(struct request *r) {
                 conn_touch(c);
         }
         frame_done(&r->frame);
-        budget_release(&r->broker->requests, r->charged_bytes);
+        budget_release(r->budget, r->charged_bytes);
         mem_free(r);
 }
 
 void request_recharge(struct request *r, size_t n_bytes) {
         assert(r);
 
-        budget_release(&r->broker->requests, r->charged_bytes);
-        budget_charge_forced(&r->broker->requests, n_bytes);
+        budget_release(r->budget, r->charged_bytes);
+        budget_charge_forced(r->budget, n_bytes);
         r->charged_bytes = n_bytes;
 }
 
@@ -220,13 +222,16 @@ static int conn_request(struct conn *c, struct frame *f) {
         r->frame = *f;
         *f = (struct frame){};
 
-        r->charged_bytes = FRAME_PRELUDE_BYTES + r->frame.header.size + r->frame.table.size +
-                           r->frame.body.size;
         if (c->charged_bytes > 0) {
+                r->budget = &c->broker->requests;
                 r->charged_bytes = c->charged_bytes;
                 c->charged_bytes = 0;
-        } else
-                budget_charge_forced(&c->broker->requests, r->charged_bytes);
+        } else {
+                r->budget = &c->broker->small_requests;
+                r->charged_bytes = FRAME_PRELUDE_BYTES + r->frame.header.size +
+                                   r->frame.table.size + r->frame.body.size;
+                budget_charge_forced(r->budget, r->charged_bytes);
+        }
 
         c->begun_usec = 0;
         list_append(&c->requests, &r->link);
@@ -415,12 +420,6 @@ static bool conn_may_take(const struct conn *c) {
                (c->out.n_bytes == 0 || !budget_is_full(&c->broker->answers)); /* I4 */
 }
 
-/* A small request may go over the budget by an eighth: frames that hold it, and make no progress,
- * do not keep out who asks how the node is, or acknowledges. */
-static bool broker_takes_small(const struct broker *b) {
-        return b->requests.used_bytes < b->requests.limit_bytes + b->requests.limit_bytes / 8;
-}
-
 /* I3. Return: whether the frame that is arriving may be received. */
 static bool conn_charge(struct conn *c) {
         size_t wanted_bytes = frame_reader_wanted_bytes(&c->in);
@@ -428,22 +427,27 @@ static bool conn_charge(struct conn *c) {
 
         if (c->charged_bytes > 0)
                 return true;
-        if (wanted_bytes > SMALL_FRAME_BYTES) {
-                if (budget_charge(&b->requests, wanted_bytes) >= 0) {
-                        c->charged_bytes = wanted_bytes;
-                        return true;
-                }
-        } else if (broker_takes_small(b))
-                return true;
+        if (!list_is_empty(&c->paused))
+                return false;
 
-        if (list_is_empty(&c->paused))
-                list_append(&b->paused_conns, &c->paused);
+        if (wanted_bytes <= SMALL_FRAME_BYTES) {
+                if (!budget_is_full(&b->small_requests))
+                        return true;
+                list_append(&b->paused_small_conns, &c->paused);
+                return false;
+        }
+        if (list_is_empty(&b->paused_conns) && budget_charge(&b->requests, wanted_bytes) >= 0) {
+                c->charged_bytes = wanted_bytes;
+                return true;
+        }
+        list_append(&b->paused_conns, &c->paused); /* behind who was there first */
         return false;
 }
 
 /* Takes what requests are there, as far as limits allow. */
 static void conn_take(struct conn *c) {
-        while (conn_may_take(c) && (c->charged_bytes > 0 || broker_takes_small(c->broker))) {
+        while (conn_may_take(c) &&
+               (c->charged_bytes > 0 || !budget_is_full(&c->broker->small_requests))) {
                 int r = conn_next(c);
 
                 if (r < 0)
@@ -542,21 +546,31 @@ static void conn_read(struct conn *c) {
                 conn_watch_progress(c);
 }
 
-static void conn_on_unread(struct io_timer *t, void *userdata) {
-        struct conn *c = userdata;
+/* Answers wait, and nothing of them has been taken since @c->unread_usec: looks again before the
+ * idle time is up, whether others wait for what they hold. */
+static void conn_watch_taking(struct conn *c) {
+        const usec_t idle_usec = c->broker->idle_usec;
+        usec_t due_usec = usec_add(c->unread_usec, idle_usec);
 
-        (void) t;
-        conn_close(c, CONN_END_UNREAD);
-        conn_touch(c);
-        broker_settle(c->broker);
+        if (c->fetched_bytes > 0)
+                due_usec = MIN(due_usec,
+                               usec_add(io_now(c->broker->io), idle_usec / UNREAD_PATIENCE));
+        if (io_timer_set(c->broker->io, &c->unread, due_usec) < 0)
+                conn_close(c, CONN_END_MEMORY);
 }
 
-/* Answers wait: the next bytes of them are to be taken within the idle time. */
-static void conn_watch_taking(struct conn *c) {
-        if (io_timer_set(c->broker->io,
-                         &c->unread,
-                         usec_add(io_now(c->broker->io), c->broker->idle_usec)) < 0)
-                conn_close(c, CONN_END_MEMORY);
+static void conn_on_unread(struct io_timer *t, void *userdata) {
+        struct conn *c = userdata;
+        struct broker *b = c->broker;
+
+        (void) t;
+        if (usec_sub(io_now(b->io), c->unread_usec) >= b->idle_usec ||
+            (c->fetched_bytes > 0 && fetches_wait(b)))
+                conn_close(c, CONN_END_UNREAD);
+        else
+                conn_watch_taking(c);
+        conn_touch(c);
+        broker_settle(b);
 }
 
 static void conn_write(struct conn *c) {
@@ -570,8 +584,10 @@ static void conn_write(struct conn *c) {
                 if (n == -EAGAIN) {
                         c->is_blocked = true;
                         c->has_unread = true;
-                        if (has_moved)
+                        if (has_moved) {
+                                c->unread_usec = io_now(c->broker->io);
                                 conn_watch_taking(c);
+                        }
                         return;
                 }
                 if (n <= 0) {
@@ -605,7 +621,19 @@ static void conn_on_stream(struct io_stream *s, unsigned events, void *userdata)
         broker_settle(c->broker);
 }
 
-void conn_resume(struct conn *c) {
+bool conn_resume(struct conn *c) {
+        size_t wanted_bytes = frame_reader_wanted_bytes(&c->in);
+
+        if (!c->is_closing) {
+                if (budget_charge(&c->broker->requests, wanted_bytes) < 0)
+                        return false;
+                c->charged_bytes = wanted_bytes;
+        }
+        conn_resume_small(c);
+        return true;
+}
+
+void conn_resume_small(struct conn *c) {
         list_remove(&c->paused);
         conn_touch(c);
 }

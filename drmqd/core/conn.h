@@ -8,12 +8,13 @@
  * What bounds it: a frame's length is charged to the broker's request budget before it is received,
  * and stays charged until it is answered; past the budget, past requests_per_connection requests
  * under way, or while connection_out_bytes wait to be written (struct broker_config), the
- * connection is not read. A frame that is small is charged when it is whole; buffers that keep
- * parts of such frames shrink to what they hold where there are many.
+ * connection is not read. A frame that is small, or came with one read, is charged to a budget of
+ * its own when it is whole, so that neither many small requests nor few large ones keep the others
+ * out; buffers that keep parts of such frames shrink to what they hold where there are many.
  * Half a frame that makes no progress for the idle time, one that takes longer than that and a
  * second for each FRAME_BYTES_PER_SEC of it, a missing greeting, and answers of which
- * nothing is taken for so long (they hold budget that others wait for) end it. Idle otherwise costs
- * nothing and is allowed.
+ * nothing is taken for so long end it: for a tenth of that where fetches wait for the budget that
+ * they hold. Idle otherwise costs nothing and is allowed.
  */
 
 #include "base/buf.h"
@@ -37,6 +38,7 @@ struct request {
         uint64_t correlation;
         uint16_t type;
         struct frame frame;
+        struct budget *budget; /* requests, or small_requests */
         size_t charged_bytes;
         usec_t begun_usec; /* when it was whole: for metrics */
         /* Called when the client is gone, for what waits long; may answer the request. */
@@ -54,7 +56,7 @@ enum http_stage {
 struct conn {
         struct list link;    /* broker.conns */
         struct list dirty;   /* broker.dirty_conns: something is to be written, or read on */
-        struct list paused;  /* broker.paused_conns: waits for the request budget */
+        struct list paused;  /* broker.paused_conns, or .paused_small_conns */
         struct list fetches; /* fetches whose turn has not come (fetch.c) */
         bool is_fetching;    /* one of this connection's fetches is being read */
         struct list requests;
@@ -66,6 +68,7 @@ struct conn {
         struct io_timer idle;
         usec_t begun_usec; /* when the frame that is arriving began; 0: none is */
         struct io_timer unread;
+        usec_t unread_usec; /* since when nothing is taken of what waits to be sent */
         size_t charged_bytes;  /* for the frame that is arriving */
         size_t held_bytes;     /* of broker.held_bytes */
         size_t fetched_bytes;  /* of the fetch budget, in out */
@@ -91,8 +94,10 @@ struct conn *conn_free(struct conn *c);
 void conn_settle(struct conn *c);
 /* Marks for conn_settle(). */
 void conn_touch(struct conn *c);
-/* There is room in the request budget again. */
-void conn_resume(struct conn *c);
+/* Charges what it waits for, where there is room, and reads on. Return: whether there was. */
+bool conn_resume(struct conn *c);
+/* There is room for small requests again. */
+void conn_resume_small(struct conn *c);
 
 /**
  * request_answer() - answer and free

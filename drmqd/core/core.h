@@ -70,14 +70,22 @@ struct broker {
         struct list conns;
         size_t n_conns;
         struct list dirty_conns;
+        /* Who waits for the budget of requests: in the order in which they are let in; and for the
+         * one of small requests. */
         struct list paused_conns;
-        size_t held_bytes; /* receive buffers that keep a part of a small frame */
-        struct budget requests;
+        struct list paused_small_conns;
+        size_t held_bytes;      /* receive buffers that keep a part of a small frame */
+        struct budget requests; /* whose length was charged before they were received */
+        /* All others: an eighth of that beside it. So neither kind keeps the other out. */
+        struct budget small_requests;
         struct budget fetches;
         struct budget answers;   /* that wait to be sent, without what fetches brought */
         struct budget polls;     /* fetches that wait for messages: they hold nothing of requests */
         struct list all_fetches; /* fetch.c */
         struct list waiting_fetches; /* for the fetch budget, oldest first */
+        struct list waiting_jobs;    /* fetches that have their charge, and wait for a job */
+        size_t waiting_job_bytes;    /* what they have charged */
+        unsigned n_fetch_jobs;
         struct list all_queries;     /* offsets.c */
 
         struct metrics metrics;
@@ -116,6 +124,11 @@ void handle_fetch(struct request *r);
 void fetch_on_conn_drained(struct conn *c);
 void fetch_conn_init(struct conn *c);
 void fetch_conn_done(struct conn *c);
+/* Charges the fetch budget, which may be exceeded by an eighth: by @n_bytes as small as the share
+ * of one who comes when it is full. Return: whether it was. */
+bool fetch_charge(struct broker *b, size_t n_bytes);
+/* Whether fetches wait for what others hold of the budget. */
+bool fetches_wait(const struct broker *b);
 /* There may be room in the fetch budget again. */
 void fetch_resume(struct broker *b);
 /* Answers all that waits; what is being read is answered when it is read. */

@@ -8,6 +8,11 @@
  * job -> answer. Where nothing is there it parks, watches its partitions, and begins anew when one
  * of them moves or its time is up.
  *
+ * One answer takes at most half of what is left of the budget, or FETCH_SHARE_BYTES_MIN: however
+ * many readers take nothing of their answers, there is a share for the next one, and one so small
+ * is in the socket, not here. A batch that is larger than the share is sent all the same, so jobs,
+ * which may find such ones, are few at a time, and none begins while the budget is exceeded.
+ *
  *  I1  A fetch is in exactly one stage; only FETCH_READING holds a charge of the budget.
  *  I2  What is handed out lies below the high watermark: it is applied, so committed.
  *  I3  What a fetch itself takes is charged to the requests, but to the polls while it is parked:
@@ -25,6 +30,10 @@
 /* After so many reads of one fetch on the loop a job has the next one, and others their turn. */
 #define READS_IN_TURN_MAX 64u
 #define HINTS_PER_CONNECTION_MAX 1024u
+/* What may be asked of the fetch budget also when it is full, up to an eighth above it. */
+#define FETCH_SHARE_BYTES_MIN (UINT32_C(64) << 10)
+/* The pool has fewer threads: the others are there when one is done. */
+#define FETCH_JOBS_MAX 8u
 
 enum fetch_stage {
         FETCH_WAITING_TURN,   /* in conn.fetches */
@@ -55,9 +64,11 @@ struct fetch {
         bool is_due;       /* answer with what there is, even nothing */
         struct io_job job;
         size_t max_bytes;
+        size_t share_bytes; /* of this reading: no more than max_bytes */
         size_t n_bytes;
         size_t charged_bytes;
         size_t memory_bytes; /* of this struct */
+        bool waits_for_job;  /* queue is in broker.waiting_jobs */
         bool is_poll;        /* they are charged to the polls (I3) */
         size_t n_slices;
         size_t at;        /* the item that is read next */
@@ -136,6 +147,13 @@ static struct conn *fetch_conn(const struct fetch *f) {
         return f->request ? f->request->conn : NULL;
 }
 
+static void fetch_leave_queue(struct fetch *f) {
+        if (f->waits_for_job)
+                f->broker->waiting_job_bytes -= f->charged_bytes;
+        f->waits_for_job = false;
+        list_remove(&f->queue);
+}
+
 static void fetch_free(struct fetch *f) {
         struct shard *s = f->broker->shards[SHARD_DATA];
 
@@ -146,7 +164,7 @@ static void fetch_free(struct fetch *f) {
                 shard_watch_cancel(s, &f->items[i].watch);
                 log_read_free(f->items[i].read);
         }
-        list_remove(&f->queue);
+        fetch_leave_queue(f);
         list_remove(&f->all);
         budget_release(&f->broker->fetches, f->charged_bytes);
         if (f->is_poll)
@@ -335,6 +353,47 @@ static void fetch_park(struct fetch *f) {
 
 /* Reading */
 
+/* @n_bytes: so many of what is charged do not count. */
+static bool is_exceeded(const struct budget *fetches, size_t n_bytes) {
+        return fetches->used_bytes - n_bytes >= fetches->limit_bytes + fetches->limit_bytes / 8;
+}
+
+bool fetches_wait(const struct broker *b) {
+        return !list_is_empty(&b->waiting_fetches) || !list_is_empty(&b->waiting_jobs);
+}
+
+bool fetch_charge(struct broker *b, size_t n_bytes) {
+        if (budget_charge(&b->fetches, n_bytes) >= 0)
+                return true;
+        if (is_exceeded(&b->fetches, 0))
+                return false;
+
+        budget_charge_forced(&b->fetches, n_bytes);
+        return true;
+}
+
+static size_t fetch_share(const struct fetch *f) {
+        const struct budget *b = &f->broker->fetches;
+        size_t left_bytes = b->limit_bytes - MIN(b->used_bytes, b->limit_bytes);
+
+        return MIN(f->max_bytes, MAX(left_bytes / 2, (size_t) FETCH_SHARE_BYTES_MIN));
+}
+
+static void fetch_submit_jobs(struct broker *b) {
+        struct fetch *f;
+
+        /* Those that wait do not wait for each other. */
+        while (b->n_fetch_jobs < FETCH_JOBS_MAX &&
+               !is_exceeded(&b->fetches, b->waiting_job_bytes)) {
+                f = list_first(&b->waiting_jobs, struct fetch, queue);
+                if (!f)
+                        return;
+                fetch_leave_queue(f);
+                b->n_fetch_jobs++;
+                io_submit(b->io, IO_LANE_READ, &f->job);
+        }
+}
+
 static int fetch_job_run(struct io_job *job) {
         struct fetch *f = CONTAINER_OF(job, struct fetch, job);
 
@@ -378,6 +437,7 @@ static void fetch_job_done(struct io_job *job, int r) {
         struct fetch *f = CONTAINER_OF(job, struct fetch, job);
         struct broker *b = f->broker;
 
+        b->n_fetch_jobs--;
         if (!f->request)
                 fetch_free(f);
         else {
@@ -414,9 +474,9 @@ static void fetch_read(struct fetch *f) {
         uint64_t limit = 0;
         int r;
 
-        while (f->at < f->n_items && f->n_bytes < f->max_bytes) {
+        while (f->at < f->n_items && f->n_bytes < f->share_bytes) {
                 struct fetch_item *item = f->items + f->at;
-                size_t max_bytes = MIN(f->max_bytes - f->n_bytes, item->max_bytes);
+                size_t max_bytes = MIN(f->share_bytes - f->n_bytes, item->max_bytes);
 
                 if (!fetch_item_check(f, item, &limit)) {
                         f->at++;
@@ -436,7 +496,10 @@ static void fetch_read(struct fetch *f) {
                                     : -EAGAIN;
                 if (r == -EAGAIN) {
                         f->n_reads = 0;
-                        io_submit(f->broker->io, IO_LANE_READ, &f->job);
+                        f->waits_for_job = true;
+                        f->broker->waiting_job_bytes += f->charged_bytes;
+                        list_append(&f->broker->waiting_jobs, &f->queue);
+                        fetch_submit_jobs(f->broker);
                         return;
                 }
                 fetch_on_read(f, r);
@@ -475,13 +538,14 @@ static void fetch_try(struct fetch *f) {
                 conn_touch(c);
                 return;
         }
-        if (budget_charge(&f->broker->fetches, f->max_bytes) < 0) {
+        f->share_bytes = fetch_share(f);
+        if (!fetch_charge(f->broker, f->share_bytes)) {
                 f->stage = FETCH_WAITING_BUDGET;
                 list_append(&f->broker->waiting_fetches, &f->queue);
                 return;
         }
 
-        f->charged_bytes = f->max_bytes;
+        f->charged_bytes = f->share_bytes;
         f->stage = FETCH_READING;
         c->is_fetching = true;
         fetch_read(f);
@@ -501,12 +565,13 @@ void fetch_resume(struct broker *b) {
         struct fetch *last = list_last(&b->waiting_fetches, struct fetch, queue), *f = NULL;
 
         /* Each is tried once: it may have to wait again. */
-        while (last && f != last && budget_is_low(&b->fetches)) {
+        while (last && f != last && !is_exceeded(&b->fetches, 0)) {
                 f = list_pop(&b->waiting_fetches, struct fetch, queue);
                 if (!f)
-                        return;
+                        break;
                 fetch_try(f);
         }
+        fetch_submit_jobs(b);
 }
 
 void fetch_stop(struct broker *b) {

@@ -122,9 +122,7 @@ static bool read_has_turn(const struct snapshot_read *d) {
 
 /* Return: whether it is under way, or over. */
 static bool read_try(struct snapshot_read *d) {
-        struct budget *fetches = &d->snapshots->broker->fetches;
-
-        if (!read_has_turn(d) || budget_charge(fetches, d->n_max) < 0)
+        if (!read_has_turn(d) || !fetch_charge(d->snapshots->broker, d->n_max))
                 return false;
 
         d->is_charged = true;

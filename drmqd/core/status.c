@@ -75,7 +75,7 @@ void handle_status(struct request *r) {
         answer.memory_bytes = mem_bytes();
         answer.sync = (char *) broker_sync_text(b, sync);
         answer.auto_create = b->auto_create;
-        answer.request_bytes_used = b->requests.used_bytes;
+        answer.request_bytes_used = b->requests.used_bytes + b->small_requests.used_bytes;
         answer.request_bytes_limit = b->requests.limit_bytes;
         answer.pid = b->pid;
         answer.n_snapshots = (uint32_t) snapshots_held(b, &answer.snapshot_bytes);

@@ -11,13 +11,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void check_again(const struct config *c, const struct config_key *k) {
-        _cleanup_(mem_freep) char *text = config_format(c, k), *again = NULL;
+        _cleanup_(mem_freep) char *text = NULL, *again = NULL;
         struct config other;
 
-        assert(text);
         if (c->origins[k - config_keys].source == CONFIG_DEFAULT)
                 return;
 
+        text = config_format(c, k);
+        assert(text);
         config_init(&other);
         assert(config_assign(&other, k, text, CONFIG_FILE, "again:1") == 0);
         again = config_format(&other, k);

@@ -26,6 +26,11 @@ fuzz-*)
         echo 1..1
         length=(-max_total_time="${FUZZ_SECONDS:-10}")
         [ -z "${FUZZ_RUNS:-}" ] || length=(-runs="$FUZZ_RUNS")
+        # Where more bytes are more of the same, and time goes with them.
+        case $name in
+        fuzz-config | fuzz-state) length+=(-max_len=1024) ;;
+        fuzz-manifest) length+=(-max_len=4096) ;;
+        esac
         if "$test" "${length[@]}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
                 -artifact_prefix="$found.crash/" "$found" "tests/fuzz/corpus/${name#fuzz-}" >"$found.log" 2>&1; then
                 echo "ok 1 - $name $(sed -n 's/^stat::number_of_executed_units: */runs=/p' "$found.log")"

@@ -29,6 +29,7 @@ static void check_is_well(struct broker_fixture *f) {
         ASSERT_EQ(f->n_fatal, 0);
         ASSERT_EQ(f->broker->n_conns, 0);
         ASSERT_EQ(f->broker->requests.used_bytes, 0);
+        ASSERT_EQ(f->broker->small_requests.used_bytes, 0);
         ASSERT_EQ(f->broker->fetches.used_bytes, 0);
         ASSERT_EQ(f->broker->polls.used_bytes, 0);
         ASSERT_EQ(f->broker->answers.used_bytes, 0);
@@ -645,6 +646,100 @@ TEST(the_last_one_to_lose_the_budget_wakes_who_waits) {
         broker_fixture_done(&f);
 }
 
+static uint64_t send_large(struct broker_client *c, uint64_t id, size_t n_bytes) {
+        return broker_client_send_produce(
+                c,
+                &(struct broker_produce){ id, broker_batch(-1, -1, -1, 1, n_bytes) },
+                1,
+                /* atomic= */ false);
+}
+
+/* It came first, and needs nearly all of the budget: those that came later, of which there is always
+ * one that would fit, wait behind it. */
+TEST(a_large_request_is_not_overtaken_for_ever) {
+        struct broker_client large, clients[2];
+        struct broker_fixture f;
+        struct broker_reply *r = NULL;
+        uint64_t id, correlation;
+
+        broker_fixture_init(&f, 5);
+        f.config.request_budget_bytes = MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&large, &f);
+        id = broker_client_topic(&large, "a", 1);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+                broker_client_connect(&clients[i], &f);
+                (void) send_large(&clients[i], id, 400000);
+                broker_client_hold(&clients[i], 10);
+        }
+        broker_fixture_run(&f, USEC_PER_SEC);
+        correlation = send_large(&large, id, 900000);
+        broker_fixture_run(&f, USEC_PER_SEC);
+        ASSERT_FALSE(list_is_empty(&f.broker->paused_conns));
+
+        /* In turns, so that one of them always is under way. */
+        for (unsigned i = 0; i < 20 && !r; i++) {
+                struct broker_client *c = &clients[i % 2];
+
+                broker_client_release(c);
+                broker_fixture_run(&f, 100 * USEC_PER_MSEC);
+                r = broker_client_take(c, c->correlation);
+                if (r) {
+                        broker_reply_free(r);
+                        (void) send_large(c, id, 400000);
+                        broker_client_hold(c, 10);
+                }
+                broker_fixture_run(&f, 100 * USEC_PER_MSEC);
+                r = broker_client_take(&large, correlation);
+        }
+        ASSERT_NOT_NULL(r);
+        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error), DRMQ_ERROR_NONE);
+        broker_reply_free(r);
+        ASSERT_LE(f.broker->requests.peak_bytes, MIB);
+        broker_client_end(&large);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                broker_client_end(&clients[i]);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* They have an eighth beside the budget, which large ones hold here. */
+TEST(small_requests_share_a_budget_of_their_own) {
+        static struct broker_client clients[100];
+        struct broker_client holder;
+        struct broker_fixture f;
+        uint64_t id;
+
+        broker_fixture_init(&f, 5);
+        f.config.request_budget_bytes = MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&holder, &f);
+        id = broker_client_topic(&holder, "a", 1);
+        (void) send_large(&holder, id, MIB - 2000);
+        broker_client_hold(&holder, 10);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+                broker_client_connect(&clients[i], &f);
+                for (unsigned k = 0; k < 10; k++)
+                        (void) send_large(&clients[i], id, 3000);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                for (unsigned k = 0; k < 10; k++) {
+                        struct broker_reply *r =
+                                broker_client_wait(&clients[i], clients[i].correlation - k);
+
+                        ASSERT_EQ(le32_get(broker_reply_result(r, 0)->error), DRMQ_ERROR_NONE);
+                        broker_reply_free(r);
+                }
+        ASSERT_GT(f.broker->requests.used_bytes, MIB - 2000);
+        ASSERT_GE(f.broker->small_requests.peak_bytes, MIB / 8);
+        ASSERT_LE(f.broker->small_requests.peak_bytes, MIB / 8 + 4096);
+        broker_client_end(&holder);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                broker_client_end(&clients[i]);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
 TEST(a_connection_has_so_many_requests_under_way_and_the_rest_follow) {
         struct broker_fixture f;
         struct broker_client c, other;
@@ -868,10 +963,54 @@ TEST(a_reader_that_does_not_read_costs_one_answer) {
         broker_fixture_done(&f);
 }
 
-/* They hold all there is for fetches, for a while; then the others go on. */
-TEST(readers_that_do_not_read_hold_the_budget_no_longer_than_the_idle_time) {
+/* Each holds what it may, and there is a share for the next one all the same. */
+TEST(readers_that_do_not_read_leave_a_share_to_the_others) {
         struct broker_client deaf[12], other;
         struct broker_fixture f;
+        uint64_t id;
+
+        broker_fixture_init(&f, 3);
+        f.config.fetch_budget_bytes = 4 * MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&other, &f);
+        id = broker_client_topic(&other, "a", 1);
+        for (unsigned i = 0; i < 80; i++)
+                (void) broker_client_produce(&other, id, 1, 60000);
+        for (size_t i = 0; i < ELEMENTSOF(deaf); i++) {
+                broker_client_connect(&deaf[i], &f);
+                deaf[i].is_deaf = true;
+                for (unsigned k = 0; k < 4; k++)
+                        broker_client_send_fetch(&deaf[i], id, 0, 0, 4 * MIB);
+        }
+        broker_fixture_run(&f, 2 * USEC_PER_SEC);
+        ASSERT_GT(f.broker->fetches.used_bytes, 3 * MIB);
+        ASSERT_LE(f.broker->fetches.peak_bytes, 5 * MIB);
+
+        for (unsigned i = 0; i < 4; i++) {
+                const uint64_t correlation = broker_client_send_fetch(&other, id, 0, 0, 4 * MIB);
+                struct broker_reply *r;
+
+                broker_fixture_run(&f, 100 * USEC_PER_MSEC);
+                r = broker_client_take(&other, correlation);
+                ASSERT_NOT_NULL(r);
+                ASSERT_GE(broker_reply_count(r, id, 0), 1);
+                broker_reply_free(r);
+        }
+        ASSERT_EQ(f.broker->n_conns, ELEMENTSOF(deaf) + 1);
+        for (size_t i = 0; i < ELEMENTSOF(deaf); i++)
+                broker_client_end(&deaf[i]);
+        ASSERT_EQ(broker_client_read(&other, id, 0), 80);
+        broker_client_end(&other);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* With batches that are larger than any share they hold all there is; but not for long, where others
+ * wait, and as long as they like to, up to the idle time, where nobody does. */
+TEST(readers_that_do_not_read_lose_what_others_wait_for) {
+        struct broker_client deaf[12], other;
+        struct broker_fixture f;
+        struct broker_reply *r;
         uint64_t id, correlation;
 
         broker_fixture_init(&f, 3);
@@ -881,27 +1020,71 @@ TEST(readers_that_do_not_read_hold_the_budget_no_longer_than_the_idle_time) {
         id = broker_client_topic(&other, "a", 1);
         for (unsigned i = 0; i < 10; i++)
                 (void) broker_client_produce(&other, id, 1, MIB / 2);
-        for (size_t i = 0; i < ELEMENTSOF(deaf); i++) {
+        for (size_t i = 0; i < 6; i++) {
                 broker_client_connect(&deaf[i], &f);
                 deaf[i].is_deaf = true;
                 broker_client_send_fetch(&deaf[i], id, 0, 0, MIB);
         }
-        broker_fixture_run(&f, 5 * USEC_PER_SEC);
+        broker_fixture_run(&f, f.config.idle_usec - 2 * USEC_PER_SEC);
         ASSERT_GT(f.broker->fetches.used_bytes, 2 * MIB);
-        ASSERT_LE(f.broker->fetches.peak_bytes, 6 * MIB);
-
+        ASSERT_EQ(f.broker->n_conns, 7);
+        ASSERT_TRUE(list_is_empty(&f.broker->waiting_fetches));
+        for (size_t i = 6; i < ELEMENTSOF(deaf); i++) {
+                broker_client_connect(&deaf[i], &f);
+                deaf[i].is_deaf = true;
+                broker_client_send_fetch(&deaf[i], id, 0, 0, MIB);
+        }
         correlation = broker_client_send_fetch(&other, id, 0, 0, MIB);
-        broker_fixture_run(&f, USEC_PER_SEC);
-        ASSERT_NULL(broker_client_take(&other, correlation));
+        broker_fixture_run(&f, 10 * USEC_PER_MSEC);
         ASSERT_FALSE(list_is_empty(&f.broker->waiting_fetches));
-        broker_fixture_run(&f, 200 * USEC_PER_SEC);
-        ASSERT_EQ(f.broker->n_conns, 1); /* all of the others have been hung up on */
+        ASSERT_LE(f.broker->fetches.peak_bytes, 9 * MIB); /* with eight jobs */
+
+        broker_fixture_run(&f, f.config.idle_usec / 10 + USEC_PER_SEC);
+        r = broker_client_take(&other, correlation);
+        ASSERT_NOT_NULL(r);
+        broker_reply_free(r);
+        ASSERT_GT(f.broker->metrics.n_ended[CONN_END_UNREAD], 0);
         for (size_t i = 0; i < ELEMENTSOF(deaf); i++)
                 broker_client_end(&deaf[i]);
-        broker_reply_free(broker_client_wait(&other, correlation));
         ASSERT_EQ(broker_client_read(&other, id, 0), 10);
-        ASSERT_LE(f.broker->fetches.peak_bytes, 6 * MIB);
+        ASSERT_LE(f.broker->fetches.peak_bytes, 9 * MIB); /* with eight jobs */
         broker_client_end(&other);
+        check_is_well(&f);
+        broker_fixture_done(&f);
+}
+
+/* Who asks for one byte is given a whole batch: what is read at a time is bounded all the same, also
+ * where the page cache has none of it. */
+TEST(small_wishes_for_large_batches_are_read_few_at_a_time) {
+        static struct broker_client clients[64];
+        struct broker_fixture f;
+        uint64_t id;
+
+        broker_fixture_init(&f, 3);
+        f.config.fetch_budget_bytes = 2 * MIB;
+        broker_fixture_start(&f);
+        broker_client_connect(&clients[0], &f);
+        id = broker_client_topic(&clients[0], "a", 1);
+        (void) broker_client_produce(&clients[0], id, 1, MIB);
+        broker_client_end(&clients[0]);
+        broker_fixture_stop(&f);
+        sim_disk_set_faults(f.disk, &(struct sim_disk_faults){ .read_again = 1000000 });
+
+        broker_fixture_start(&f);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                broker_client_connect(&clients[i], &f);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                broker_client_send_fetch(&clients[i], id, 0, 0, 1);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+                struct broker_reply *r = broker_client_wait(&clients[i], clients[i].correlation);
+
+                ASSERT_EQ(broker_reply_count(r, id, 0), 1);
+                broker_reply_free(r);
+        }
+        ASSERT_GT(f.broker->fetches.peak_bytes, 2 * MIB);
+        ASSERT_LE(f.broker->fetches.peak_bytes, (2 + 8 + 2) * MIB);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                broker_client_end(&clients[i]);
         check_is_well(&f);
         broker_fixture_done(&f);
 }
