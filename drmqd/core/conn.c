@@ -27,8 +27,6 @@
 #define IOVECS_MAX 64u
 /* What is charged as soon as its length is known is longer than this. */
 #define SMALL_FRAME_BYTES (UINT32_C(4) << 10)
-/* Receive buffers shrink to what is in them past so much, in all. */
-#define HELD_BYTES_MAX (UINT32_C(16) << 20)
 #define SMALL_ANSWER_BYTES (UINT32_C(64) << 10)
 /* What an HTTP client may still send behind its request, and how long, until it hears its answer
  * and ends. */

@@ -30,6 +30,8 @@ struct conn;
 
 /* Who sends a frame more slowly than this may not finish it. */
 #define FRAME_BYTES_PER_SEC (UINT64_C(16) << 10)
+/* Receive buffers shrink to what is in them past so much, in all. */
+#define HELD_BYTES_MAX (UINT32_C(16) << 20)
 
 struct request {
         struct list link;  /* conn.requests */

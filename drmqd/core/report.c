@@ -216,9 +216,22 @@ static void report_budgets(struct report *r) {
         report_budget(r,
                       "drmq_requests_used_bytes",
                       "drmq_requests_limit_bytes",
-                      "Requests that are being received or not yet answered.",
+                      "Requests that are being received or not yet answered, but small ones.",
                       "What they may take (limits.request_bytes).",
                       &b->requests);
+        report_budget(r,
+                      "drmq_small_requests_used_bytes",
+                      "drmq_small_requests_limit_bytes",
+                      "Small requests that are not yet answered.",
+                      "What they may take: an eighth of limits.request_bytes, beside it.",
+                      &b->small_requests);
+        report_budget(r,
+                      "drmq_partial_requests_used_bytes",
+                      "drmq_partial_requests_limit_bytes",
+                      "Buffers that hold a part of a small request.",
+                      "Past this they shrink to what they hold.",
+                      &(struct budget){ .used_bytes = b->held_bytes,
+                                        .limit_bytes = HELD_BYTES_MAX });
         report_budget(r,
                       "drmq_answers_used_bytes",
                       "drmq_answers_limit_bytes",
@@ -237,6 +250,52 @@ static void report_budgets(struct report *r) {
                       "What fetches brought and is being read or sent.",
                       "What it may take (limits.fetch_bytes).",
                       &b->fetches);
+}
+
+/* Of the connection that has the most. */
+static void report_per_connection(struct report *r) {
+        const struct broker *b = r->broker;
+        uint64_t n_requests = 0, n_bytes = 0;
+
+        LIST_FOREACH(&b->conns, c, struct conn, link) {
+                n_requests = MAX(n_requests, (uint64_t) c->n_requests);
+                n_bytes = MAX(n_bytes, (uint64_t) c->out.n_bytes);
+        }
+        single(r,
+               "drmq_connection_requests",
+               GAUGE,
+               "Requests under way of the connection that has the most.",
+               n_requests);
+        single(r,
+               "drmq_connection_requests_limit",
+               GAUGE,
+               "How many there may be, before it is not read (limits.requests).",
+               b->requests_per_connection);
+        single(r,
+               "drmq_connection_output_used_bytes",
+               GAUGE,
+               "Answers that wait to be sent, of the connection that has the most.",
+               n_bytes);
+        single(r,
+               "drmq_connection_output_limit_bytes",
+               GAUGE,
+               "What they may be, before it is not read (limits.output_bytes).",
+               b->connection_out_bytes);
+        single(r,
+               "drmq_batch_limit_bytes",
+               GAUGE,
+               "The largest batch that is taken (limits.batch_size).",
+               b->batch_bytes_max);
+        exposition_family(&r->e,
+                          "drmq_poll_limit_seconds",
+                          GAUGE,
+                          "How long a fetch may wait for messages (limits.poll_time).");
+        exposition_seconds(&r->e, NULL, 0, b->poll_usec_max);
+        exposition_family(&r->e,
+                          "drmq_idle_limit_seconds",
+                          GAUGE,
+                          "How long a connection may make no progress (limits.idle).");
+        exposition_seconds(&r->e, NULL, 0, b->idle_usec);
 }
 
 /* ---- Shards ---- */
@@ -339,7 +398,7 @@ static void report_logs(struct report *r) {
         PER_SHARD(r,
                   "drmq_log_append_limit_bytes",
                   GAUGE,
-                  "What they may take.",
+                  "What they may take (limits.append_bytes).",
                   log->append_budget_bytes);
         PER_SHARD(r,
                   "drmq_log_unsynced_bytes",
@@ -488,6 +547,11 @@ static void report_node(struct report *r) {
         n_snapshots = snapshots_held(b, &snapshot_bytes);
         single(r, "drmq_snapshots", GAUGE, "Snapshots that are held.", n_snapshots);
         single(r,
+               "drmq_snapshots_limit",
+               GAUGE,
+               "How many may be (limits.snapshots).",
+               b->snapshots_max);
+        single(r,
                "drmq_snapshot_bytes",
                GAUGE,
                "Held for snapshots alone: the log has dropped it.",
@@ -528,6 +592,7 @@ static void report_all(struct report *r) {
         report_requests(r);
         report_connections(r);
         report_budgets(r);
+        report_per_connection(r);
         report_raft(r);
         report_logs(r);
         report_states(r);
