@@ -49,6 +49,7 @@ struct shell {
         bool is_ready;
         bool is_stopping;
         struct tracer tracer;
+        struct io_timer watchdog_timer;
         struct io_timer status_timer; /* set while somebody is connected */
         bool status_is_set;
         usec_t progress_usec, progress_log_usec; /* when progress is told next */
@@ -63,8 +64,10 @@ static void shell_done(struct shell *s) {
                 io_stream_close(s->early[i]);
         sockets_close(&s->sockets);
         passed_fds_free(s->passed, s->n_passed);
-        if (s->loop)
+        if (s->loop) {
                 io_timer_cancel(io_loop_io(s->loop), &s->status_timer);
+                io_timer_cancel(io_loop_io(s->loop), &s->watchdog_timer);
+        }
         io_loop_free(s->loop);
         sd_event_unref(s->event);
 }
@@ -442,6 +445,23 @@ static int start_failed(int error, const char *what) {
         return EX_OSERR;
 }
 
+/* Where $WATCHDOG_USEC asks for it; twice as often. */
+static int set_watchdog_timer(struct shell *s) {
+        struct io *io = io_loop_io(s->loop);
+        usec_t usec = notify_watchdog_usec();
+
+        return usec == USEC_INFINITY
+                       ? 0
+                       : io_timer_set(io, &s->watchdog_timer, usec_add(io_now(io), usec / 2));
+}
+
+static void on_watchdog_timer(_unused_ struct io_timer *t, void *userdata) {
+        struct shell *s = userdata;
+
+        notify_alive();
+        (void) set_watchdog_timer(s); /* it was set before: it has its memory */
+}
+
 static int shell_start(struct shell *s) {
         usec_t started_usec = now_monotonic_usec();
         sigset_t signals;
@@ -468,13 +488,15 @@ static int shell_start(struct shell *s) {
         if (r >= 0)
                 r = sd_event_add_signal(s->event, NULL, SIGHUP, on_reload, s);
         if (r >= 0)
-                r = sd_event_set_watchdog(s->event, true); /* where $WATCHDOG_USEC asks for it */
-        if (r >= 0)
                 r = io_loop_new(s->event, NULL, &s->loop);
         if (r < 0)
                 return start_failed(r, "Cannot make an event loop");
 
         s->status_timer = (struct io_timer){ .on_timer = on_status_timer, .userdata = s };
+        s->watchdog_timer = (struct io_timer){ .on_timer = on_watchdog_timer, .userdata = s };
+        r = set_watchdog_timer(s);
+        if (r < 0)
+                return start_failed(r, "Cannot set a timer");
 
         r = sockets_open(s->loop, s->config, s->passed, s->n_passed, on_accept, s, &s->sockets);
         if (r != EX_OK)

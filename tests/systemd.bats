@@ -352,6 +352,29 @@ passed() {
         said '.exited == 0 and .stored == 1' 2
 }
 
+@test "a manager that does not listen does not keep the node from starting, serving and stopping" {
+        perl -MIO::Socket::UNIX -e '
+                $in = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
+                $out = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ARGV[0]) or die;
+                $out->blocking(0);
+                1 while $out->send("x");
+                print "full\n";
+                close STDOUT;
+                <STDIN>' "$dir/notify" < <(exec sleep 60 3>&-) >"$dir/full" 3>&- &
+        full=$!
+        wait_until grep -q full "$dir/full"
+        NOTIFY_SOCKET=$dir/notify WATCHDOG_USEC=100000 drmqd --node "$topic" --data-dir "$data" --listen "unix:$socket" --port 0 \
+                2>"$dir/log" 3>&- &
+        pid=$!
+        wait_until grep -q 'serves 0 topics' "$dir/log"
+        echo 1 | drmq-send "$topic" --timeout 20s
+        kill -HUP $pid
+        wait_until grep -q 'read anew' "$dir/log"
+        kill $pid
+        wait $pid
+        kill $full
+}
+
 # The journal
 
 @test "the journal: started, leader, topics, stopping, each with its fields; the text is the terminal's" {

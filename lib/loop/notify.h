@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the service manager is told (sd_notify(3)). Nothing happens where there is none. */
+/* What the service manager is told (sd_notify(3)). Nothing happens where there is none; one that does
+ * not listen is waited for up to 3 s when it is told that the node is ready, and 1 s otherwise. */
 
 #include "base/macro.h"
 #include "base/time.h"
@@ -30,6 +31,11 @@ bool notify_name_is_valid(const char *name);
 /**
  * notify_wait() - until the manager has acted on all that it was told
  *
- * Return: 1; 0 nobody is told; -ETIMEDOUT; -EIO.
+ * Return: 1; 0 nobody is told; -ETIMEDOUT; -EAGAIN it does not listen; what socket calls say.
  */
 int notify_wait(usec_t timeout_usec);
+
+/* Within what time the manager wants to hear notify_alive(), each time anew; USEC_INFINITY: not at
+ * all. */
+usec_t notify_watchdog_usec(void);
+void notify_alive(void);
