@@ -143,6 +143,45 @@ raw() {
         [ "$(metric ".name == \"drmq_bytes_consumed_total\" and .labels.topic == \"$topic\" and .labels.partition != \"1\"")" -lt "$bytes" ]
 }
 
+@test "what is timed is counted: produce, fetch, fsync, checkpoint; and who is refused" {
+        start_drmqd_as timed --set log.checkpoint_size=1M --set limits.connections=2
+        b=unix:$(drmqd_dir timed)/socket
+        address=$(cat "$(drmqd_dir timed)/address")
+        n() { metric ".name == \"drmq_$1\" and (.labels.${2:-shard} // \"${3:-}\") == \"${3:-}\"" -b "$b"; }
+        produced=$(n produce_seconds_count) asked=$(n requests_total type produce)
+        for i in 1 2 3 4 5; do
+                echo "$i" | drmq-send -b "$b" "$topic"
+        done
+        [ "$(n produce_seconds_count)" -ge $((produced + 5)) ]
+        [ $(($(n produce_seconds_count) - produced)) = $(($(n requests_total type produce) - asked)) ]
+        jq -en "$(n produce_seconds_sum) > 0"
+
+        [ "$(n fetch_seconds_count)" = 0 ]
+        all_of "$topic" -b "$b" >/dev/null
+        [ "$(n fetch_seconds_count)" -ge 1 ]
+        [ "$(n fetch_seconds_count)" -le "$(n requests_total type fetch)" ]
+
+        [ "$(n fsync_seconds_count shard 1)" -ge 5 ]
+        [ "$(n fsync_seconds_count shard 1)" = "$(n log_syncs_total shard 1)" ]
+        jq -en "$(n fsync_seconds_sum shard 1) > 0"
+
+        [ "$(n checkpoint_seconds_count shard 1)" = 0 ]
+        head -c 4M /dev/urandom | base64 | drmq-send -b "$b" "$topic" --batch 64K
+        is_written() { [ "$(n checkpoint_seconds_count shard 1)" -ge 1 ]; }
+        wait_until is_written
+        jq -en "$(n checkpoint_seconds_sum shard 1) > 0"
+        [ "$(n checkpoint_index shard 1)" -gt 0 ]
+
+        [ "$(n connections_refused_total)" = 0 ]
+        exec {x}<>"/dev/tcp/${address%:*}/${address##*:}" {y}<>"/dev/tcp/${address%:*}/${address##*:}"
+        run drmqctl -b "$b" --timeout 200ms status
+        [ "$status" -ne 0 ]
+        exec {x}>&- {y}>&-
+        is_counted() { [ "$(n connections_refused_total)" -ge 1 ]; }
+        wait_until is_counted
+        stop_drmqd timed
+}
+
 @test "past metrics.partitions there is one series for all; a deleted topic stays in the sum" {
         start_drmqd_as few --set metrics.partitions=2
         b=unix:$(drmqd_dir few)/socket
