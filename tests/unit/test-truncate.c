@@ -342,6 +342,40 @@ TEST(a_crash_at_any_step_ends_at_the_cut_or_before_it_began, .timeout_sec = 120)
         ASSERT_GE(n_carried_out, 15);
 }
 
+/* The intent names an entry that was not synced: it is before the intent is. */
+TEST(what_was_not_synced_can_be_truncated_and_a_crash_costs_no_more_than_the_end, .timeout_sec = 120) {
+        for (uint64_t seed = 0; seed < 20; seed++) {
+                bool has_crashed = true;
+
+                for (uint64_t n = 1; has_crashed; n++) {
+                        struct log_fixture f;
+                        uint64_t last;
+
+                        log_fixture_init(&f, seed * 1000 + n);
+                        f.config.sync_usec = USEC_INFINITY;
+                        f.entry_bytes = 2000;
+                        ASSERT_OK(log_fixture_open(&f));
+                        for (unsigned i = 0; i < 4; i++)
+                                ASSERT_OK(log_fixture_write(&f, 7));
+                        ASSERT_EQ(shard_log_durable_index(f.log), 0);
+
+                        sim_disk_crash_at(f.disk, n);
+                        ASSERT_OK(shard_log_truncate(f.log, 17));
+                        sim_disk_run_jobs(f.disk);
+                        has_crashed = sim_disk_has_crashed(f.disk);
+                        log_fixture_power_cut(&f);
+
+                        ASSERT_OK(log_fixture_open(&f));
+                        ASSERT_EQ(f.report.n_damaged_regions, 0);
+                        last = shard_log_last_index(f.log);
+                        ASSERT_LE(last, 28);
+                        ASSERT_TRUE(has_crashed || last == 17);
+                        log_fixture_check(&f, 1, last, NULL);
+                        log_fixture_done(&f);
+                }
+        }
+}
+
 TEST(an_error_at_any_step_stops_the_log_and_the_next_start_finishes, .timeout_sec = 60) {
         for (enum shape shape = 0; shape < _SHAPE_MAX; shape++) {
                 struct log_fixture base;
