@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Makes and deletes topics, and tells the checker what was said. */
+/* Makes and deletes topics and snapshots, and tells the checkers what was said. */
 
 #include "tests/sim/admin.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -195,13 +196,66 @@ static void change(struct sim_admin *a, unsigned i) {
         }
 }
 
+static void on_snapshot_changed(
+        struct call *c, int r, const char *text, const ProtobufCMessage *answer, void *userdata) {
+        struct sim_admin *a = userdata;
+        const bool is_create = c->type == FRAME_SNAPSHOT_CREATE;
+
+        (void) answer;
+        sim_trace(sim_world_trace(a->all->world),
+                  "admin: %s of snapshot %u ends: %d, %s",
+                  is_create ? "create" : "delete",
+                  a->subject,
+                  r,
+                  text ?: "");
+        if (r < 0)
+                sim_snapshots_on_unknown(a->snapshots, a->subject);
+        else if (is_create)
+                sim_snapshots_on_present(a->snapshots, a->subject);
+        else
+                sim_snapshots_on_absent(a->snapshots, a->subject);
+        schedule(a);
+}
+
+static void change_snapshots(struct sim_admin *a) {
+        const unsigned number = sim_snapshots_pick(a->snapshots);
+        char name[32];
+
+        if (number != UINT_MAX && random_chance(&a->random, 1, 2)) {
+                Drmq__Proto__SnapshotDeleteRequest m = DRMQ__PROTO__SNAPSHOT_DELETE_REQUEST__INIT;
+
+                a->subject = number;
+                sim_snapshot_name(name, number);
+                m.name = name;
+                start_call(a,
+                           on_snapshot_changed,
+                           FRAME_SNAPSHOT_DELETE,
+                           &m,
+                           &drmq__proto__snapshot_delete_response__descriptor);
+        } else {
+                Drmq__Proto__SnapshotCreateRequest m = DRMQ__PROTO__SNAPSHOT_CREATE_REQUEST__INIT;
+
+                a->subject = sim_snapshots_begin(a->snapshots);
+                sim_snapshot_name(name, a->subject);
+                m.name = name;
+                m.token = a->subject + 1;
+                start_call(a,
+                           on_snapshot_changed,
+                           FRAME_SNAPSHOT_CREATE,
+                           &m,
+                           &drmq__proto__snapshot_create_response__descriptor);
+        }
+}
+
 static void on_timer(struct io_timer *t, void *userdata) {
         struct sim_admin *a = userdata;
         unsigned i = (unsigned) random_below(&a->random, SIM_SCRATCH_TOPICS);
 
         (void) t;
-        if (random_chance(&a->random, 1, 2) ||
-            a->rest_until_usec[i] > io_now(sim_process_io(a->process)))
+        if (a->snapshots && random_chance(&a->random, 1, 3))
+                change_snapshots(a);
+        else if (random_chance(&a->random, 1, 2) ||
+                 a->rest_until_usec[i] > io_now(sim_process_io(a->process)))
                 look(a);
         else
                 change(a, i);

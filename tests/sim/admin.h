@@ -3,10 +3,11 @@
 
 /*
  * Somebody who makes topics of his own ("scratch-N"), gives them more partitions, deletes them, and
- * looks what is there: one thing after the other.
+ * looks what is there; makes snapshots and deletes them: one thing after the other.
  */
 
 #include "client/call.h"
+#include "tests/sim/check-snapshots.h"
 #include "tests/sim/check-topics.h"
 #include "tests/sim/clients.h"
 
@@ -14,7 +15,8 @@
 
 struct sim_admin {
         struct sim_clients *all;
-        struct sim_topics *topics; /* borrows */
+        struct sim_topics *topics;       /* borrows */
+        struct sim_snapshots *snapshots; /* borrows; NULL: makes none */
         struct random random;
         usec_t pause_max_usec;
 
@@ -22,7 +24,7 @@ struct sim_admin {
         struct session *session;
         struct io_timer timer;
         struct call call;
-        unsigned subject;      /* of the call under way: a topic's number */
+        unsigned subject;      /* of the call under way: a topic's number, or a snapshot's */
         unsigned n_partitions; /* that it asks for */
         usec_t rest_until_usec
                 [SIM_SCRATCH_TOPICS]; /* what was asked of it last may still come to pass */

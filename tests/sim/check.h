@@ -14,6 +14,7 @@
  *     twice         no message has two offsets (")
  *     agree         an offset has the same message whoever reads it, whenever (")
  *     retention     what is gone was to go, and stays gone (check-retention.c)
+ *     snapshot      what was made is there, and whole (check-snapshots.c)
  *     positions     a committed position does not go back (check-positions.c)
  *     topics        a topic is there from its making to its deletion; a partition's id is never
  *                   given twice (check-topics.c)

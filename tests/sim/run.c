@@ -151,6 +151,8 @@ static void set_up(struct run *run, uint64_t seed) {
         };
         random_init(&run->admin.random, random_u64(&run->random));
         (void) sim_topics_new(run->verdict, &run->admin.topics);
+        if (seed % 3 == 0)
+                (void) sim_snapshots_new(run->verdict, &run->admin.snapshots);
 
         run->nemesis = (struct sim_nemesis){
                 .world = run->world,
@@ -172,6 +174,7 @@ static void tear_down(struct run *run) {
         sim_admin_kill(&run->admin);
         sim_server_done(&run->server);
         sim_topics_free(run->admin.topics);
+        sim_snapshots_free(run->admin.snapshots);
         sim_messages_free(run->clients.messages);
         sim_positions_free(run->clients.positions);
         sim_world_free(run->world);
@@ -369,6 +372,9 @@ static void run_all(struct run *run, usec_t fault_usec) {
                 return;
         if (!run->verdict->checker)
                 stop_and_start(run);
+        if (!run->verdict->checker && run->admin.snapshots && run->admin.process &&
+            run->server.is_ready)
+                sim_snapshots_judge(run->admin.snapshots, run->server.disk, SIM_SERVER_DATA_DIR);
 }
 
 void sim_run(const struct sim_run_options *o, struct sim_run_result *ret) {

@@ -343,7 +343,8 @@ TEST(a_crash_at_any_step_ends_at_the_cut_or_before_it_began, .timeout_sec = 120)
 }
 
 /* The intent names an entry that was not synced: it is before the intent is. */
-TEST(what_was_not_synced_can_be_truncated_and_a_crash_costs_no_more_than_the_end, .timeout_sec = 120) {
+TEST(what_was_not_synced_can_be_truncated_and_a_crash_costs_no_more_than_the_end,
+     .timeout_sec = 120) {
         for (uint64_t seed = 0; seed < 20; seed++) {
                 bool has_crashed = true;
 
@@ -374,6 +375,25 @@ TEST(what_was_not_synced_can_be_truncated_and_a_crash_costs_no_more_than_the_end
                         log_fixture_done(&f);
                 }
         }
+}
+
+TEST(a_roll_that_was_asked_for_is_forgotten) {
+        struct log_fixture f;
+
+        log_fixture_init(&f, 1);
+        ASSERT_OK(log_fixture_open(&f));
+        ASSERT_OK(log_fixture_write(&f, 10));
+        ASSERT_EQ(shard_log_roll(f.log), 0);
+        truncate_to(&f, 5);
+        ASSERT_EQ(f.n_rolled, 0);
+        ASSERT_OK(log_fixture_write(&f, 3));
+        ASSERT_EQ(f.n_rolled, 0);
+        ASSERT_EQ(shard_log_n_segments(f.log), 1);
+        ASSERT_EQ(shard_log_roll(f.log), 0);
+        sim_disk_run_jobs(f.disk);
+        ASSERT_EQ(f.n_rolled, 1);
+        ASSERT_EQ(f.rolled_index, 8);
+        log_fixture_done(&f);
 }
 
 TEST(an_error_at_any_step_stops_the_log_and_the_next_start_finishes, .timeout_sec = 60) {
