@@ -161,6 +161,22 @@ nothing_left() {
         [ "$(sum_of_directory r3 "$topic")" = "$({ seq 10; echo eleven; } | sha256sum)" ]
 }
 
+@test "what is restored is synced before it has its name, and so is an archive" {
+        seq 30000 | drmq-send "$topic"
+        strace -f -y -e trace=/sync,/rename -o out.trace drmq-snapshot create --to a
+        grep -n '/a\.partial>' out.trace | sed -n 's/:.*fsync.*//p' >synced
+        [ "$(head -n 1 synced)" -lt "$(grep -n 'rename.*a\.partial' out.trace | cut -d : -f 1)" ]
+
+        strace -f -y -e trace=/sync,/rename -o back.trace drmq-snapshot restore a --data-dir r
+        sed '/rename.*r\.partial"/,$d' back.trace | sed -n 's/.*f\(data\)\?sync([0-9]*<.*\/r\.partial\/\?\([^>]*\)>.*/\2/p' |
+                sort -u >synced
+        # all files but the lock, and all folders; `node` gets its name by a rename of its own
+        (cd r && find . -mindepth 1 -name incoming -prune -o ! -name lock -printf '%P\n') | sort >there
+        [ "$(wc -l <there)" -gt 6 ]
+        sed -i 's/^node\.new$/node/' synced
+        comm -13 synced there | diff /dev/null -
+}
+
 @test "nothing is overwritten" {
         seq 10 | drmq-send "$topic"
         echo precious >a

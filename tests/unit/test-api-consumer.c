@@ -165,11 +165,15 @@ TEST(without_auto_commit_nothing_is_committed_that_was_not_asked_for) {
         send_numbers(c, "t", 0, 100);
         ASSERT_OK(drmq_consumer_new(c, &k));
         ASSERT_OK(drmq_consumer_set_group(k, "me"));
+        ASSERT_OK(drmq_consumer_set_commit_interval(k, 1)); /* what is automatic would be at once */
         ASSERT_OK(drmq_consumer_subscribe(k, "t", NULL, 0, DRMQ_FROM_POSITION, 0));
         ASSERT_ERROR(drmq_consumer_set_auto_commit(k, true), EBUSY);
-        for (unsigned i = 0; i < 5; i++)
+        for (unsigned i = 0; i < 10; i++)
                 ASSERT_EQ(drmq_consumer_poll(k, 10, 10 * USEC_PER_SEC), 10);
+        ASSERT_EQ(drmq_consumer_poll(k, 10, 100 * USEC_PER_MSEC), 0);
+        ASSERT_ERROR(drmq_consumer_committed(k, "t", 0, &offset), ENODATA);
         ASSERT_OK(drmq_consumer_commit_offset(k, "t", 0, 7));
+        ASSERT_EQ(drmq_consumer_poll(k, 10, 100 * USEC_PER_MSEC), 0);
         ASSERT_OK(drmq_consumer_committed(k, "t", 0, &offset));
         ASSERT_EQ(offset, 7);
         ASSERT_OK(drmq_consumer_close(k));

@@ -463,6 +463,46 @@ static void interrupt(unsigned n_steps, bool power_cut) {
         broker_fixture_done(&f);
 }
 
+/* I1: whenever a topic is made and written to while a snapshot is, its messages are not in there without
+ * it. */
+TEST(a_topic_that_has_messages_in_it_is_in_it) {
+        unsigned n_with = 0, n_without = 0;
+
+        for (unsigned n_steps = 0; n_steps < 40; n_steps++) {
+                Drmq__Proto__SnapshotCreateRequest q = DRMQ__PROTO__SNAPSHOT_CREATE_REQUEST__INIT;
+                _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
+                struct broker_fixture f, g;
+                struct broker_client c, d;
+                uint64_t creating, id;
+
+                begin(&f, &c, 300 + n_steps);
+                (void) broker_client_produce(&c, broker_client_topic(&c, "a", 1), 1, 100);
+                q.name = (char *) "s";
+                creating = broker_client_send(&c, FRAME_SNAPSHOT_CREATE, &q, NULL, 0, NULL, 0);
+                for (unsigned i = 0; i < n_steps; i++)
+                        (void) sim_world_step(f.world, sim_world_now(f.world) + USEC_PER_SEC);
+                id = broker_client_topic(&c, "b", 1);
+                (void) broker_client_produce(&c, id, 1, 100);
+                r = broker_client_wait(&c, creating);
+                ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_NONE);
+
+                restore(&c, "s", &g, 400 + n_steps);
+                broker_client_connect(&d, &g);
+                if (broker_client_delete(&d, "b") == DRMQ_ERROR_NONE)
+                        n_with++;
+                else {
+                        n_without++;
+                        ASSERT_EQ(broker_client_topic(&d, "c", 1), id); /* nothing has it */
+                }
+                broker_client_end(&d);
+                broker_client_end(&c);
+                broker_fixture_done(&g);
+                broker_fixture_done(&f);
+        }
+        ASSERT_GT(n_with, 0);
+        ASSERT_GT(n_without, 0);
+}
+
 TEST(interrupted_at_any_moment_it_is_whole_or_not_there, .timeout_sec = 120) {
         for (unsigned n_steps = 0; n_steps < 160; n_steps += 1 + n_steps / 10) {
                 interrupt(n_steps, /* power_cut= */ false);
