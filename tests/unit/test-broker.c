@@ -1090,6 +1090,18 @@ TEST(a_stop_answers_what_is_in_flight_and_refuses_what_is_new) {
         ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_STOPPING);
         broker_reply_free(r);
         ASSERT_EQ(result(&c, late, 0, NULL), DRMQ_ERROR_STOPPING);
+        r = broker_client_wait(
+                &c,
+                broker_client_send(
+                        &c,
+                        FRAME_METADATA,
+                        &(Drmq__Proto__MetadataRequest) DRMQ__PROTO__METADATA_REQUEST__INIT,
+                        NULL,
+                        0,
+                        NULL,
+                        0));
+        ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_STOPPING);
+        broker_reply_free(r);
         message_free(broker_client_status(&c)); /* this it still says */
         ASSERT_EQ(result(&c, first, 0, &offset), DRMQ_ERROR_NONE);
         ASSERT_EQ(offset, 0);

@@ -133,6 +133,52 @@ TEST(streams_that_are_always_ready_do_not_keep_timers_waiting) {
         end(&w);
 }
 
+/* ---- Streams that are ready together ---- */
+
+struct crowd {
+        struct io_stream *streams[20];
+        int fds[20];
+        unsigned n_calls;
+};
+
+static void on_crowd(struct io_stream *s, _unused_ unsigned events, void *userdata) {
+        struct crowd *c = userdata;
+
+        ASSERT_EQ(c->n_calls++, 0);
+        for (unsigned k = 0; k < ELEMENTSOF(c->streams); k++)
+                if (c->streams[k] != s)
+                        c->streams[k] = io_stream_close(c->streams[k]);
+        for (unsigned k = 0; k < ELEMENTSOF(c->streams); k++)
+                if (c->streams[k])
+                        c->streams[k] = io_stream_close(c->streams[k]); /* itself, last */
+}
+
+TEST(a_handler_may_close_all_that_are_ready_with_its_stream_and_itself) {
+        static struct crowd c;
+        struct world w;
+        int fds[2];
+
+        begin(&w);
+        for (unsigned k = 0; k < ELEMENTSOF(c.streams); k++) {
+                ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+                ASSERT_EQ(write(fds[1], "x", 1), 1);
+                ASSERT_OK(stream_adopt(w.loop, fds[0], on_crowd, &c, &c.streams[k]));
+                io_stream_want(c.streams[k], IO_STREAM_READABLE);
+                c.fds[k] = fds[1];
+        }
+        WAIT_FOR(c.n_calls > 0);
+        for (unsigned k = 0; k < 5; k++)
+                ASSERT_OK(sd_event_run(w.event, 0));
+        ASSERT_EQ(c.n_calls, 1);
+        for (unsigned k = 0; k < ELEMENTSOF(c.streams); k++) {
+                char byte;
+
+                ASSERT_LE(read(c.fds[k], &byte, 1), 0); /* its end */
+                fd_close(c.fds[k]);
+        }
+        end(&w);
+}
+
 TEST(nothing_wakes_up_an_idle_loop) {
         struct watcher stream = {}, timer = { .timer = { on_timer, &timer, {} } };
         unsigned n_calls = 0;
@@ -647,6 +693,42 @@ TEST(a_socket_path_that_is_too_long_breaks_the_stream) {
         ASSERT_EQ(c.events, IO_STREAM_WRITABLE);
         ASSERT_ERROR(io_stream_writev(c.s, &(struct iovec){ path, 1 }, 1), ENAMETOOLONG);
         io_stream_close(c.s);
+        end(&w);
+}
+
+/* unix(7): connect(2) says EAGAIN where the queue is full. A stream that is not open yet says so too,
+ * and would be waited for. */
+TEST(a_unix_socket_that_takes_nobody_breaks_the_stream) {
+        _cleanup_(mem_freep) char *path = mem_asprintf("%s/full", test_tmpdir());
+        struct sockaddr_un full = { .sun_family = AF_UNIX };
+        struct address a = { .path = path };
+        int listening, fds[16], n = 0;
+        struct caller c = {};
+        struct world w;
+        char byte;
+
+        begin(&w);
+        ASSERT_LT(strlen(path), sizeof(full.sun_path));
+        memcpy(full.sun_path, path, strlen(path));
+        listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ASSERT_OK(bind(listening, (struct sockaddr *) &full, sizeof(full)));
+        ASSERT_OK(listen(listening, 0));
+        for (;;) {
+                ASSERT_LT(n, (int) ELEMENTSOF(fds));
+                fds[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                if (connect(fds[n++], (struct sockaddr *) &full, sizeof(full)) < 0)
+                        break;
+        }
+        ASSERT_EQ(errno, EAGAIN);
+
+        ASSERT_OK(io_connect(w.io, &a, on_caller, &c, &c.s));
+        io_stream_want(c.s, IO_STREAM_READABLE);
+        WAIT_FOR(c.n_calls == 1);
+        ASSERT_ERROR(io_stream_read(c.s, &byte, 1), ECONNREFUSED);
+        io_stream_close(c.s);
+        while (n > 0)
+                fd_close(fds[--n]);
+        fd_close(listening);
         end(&w);
 }
 
