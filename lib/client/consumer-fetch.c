@@ -58,6 +58,7 @@ static int source_take_batch(struct source *s, const struct fetch_slice *row, st
 }
 
 static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition *p) {
+        const uint64_t asked_offset = s->fetch_offset;
         uint32_t code = p->error->code;
 
         if (drmq_error_is_retriable(code)) {
@@ -81,6 +82,8 @@ static void source_on_error(struct source *s, const Drmq__Proto__FetchPartition 
                         break;
                 }
                 source_on_out_of_range(s, s->fetch_offset, p->first_offset, p->high_watermark);
+                if (s->error == 0 && !s->has_ended && s->fetch_offset == asked_offset)
+                        source_delay(s); /* it is said not to be there, and to be where to go on */
                 break;
 
         case DRMQ_ERROR_DAMAGED:

@@ -251,3 +251,41 @@ TEST(who_breaks_the_rules_is_left_and_all_is_asked_again) {
         expect_new_connection(lie_type);
         expect_new_connection(lie_correlation);
 }
+
+static void lie_out_of_range(struct node_said *said) {
+        static Drmq__Proto__FetchPartition p = DRMQ__PROTO__FETCH_PARTITION__INIT;
+        static Drmq__Proto__FetchPartition *pointers[] = { &p };
+        static Drmq__Proto__Error e = DRMQ__PROTO__ERROR__INIT;
+        Drmq__Proto__FetchResponse *m = said->message;
+        struct fetch_slice *row = fetched_row(said);
+
+        if (!row)
+                return;
+        e.code = DRMQ_ERROR_OFFSET_OUT_OF_RANGE;
+        p.error = &e;
+        p.partition_id = le64_get(row->partition_id);
+        m->partition = pointers;
+        m->n_partition = 1;
+        said->table_bytes = said->n_body = 0;
+        n_lies++;
+}
+
+TEST(a_beginning_that_is_never_there_is_not_asked_for_without_a_pause) {
+        struct consumer_config config = CONSUMER_CONFIG_DEFAULT;
+        struct run t;
+
+        n_lies = 0;
+        run_begin(&t, lie_out_of_range);
+        consumer_free(t.consumer);
+        config.out_of_range = CONSUMER_OUT_OF_RANGE_BEGINNING;
+        ASSERT_OK(consumer_new(t.scene.session, &config, &t.consumer));
+        ASSERT_OK(consumer_subscribe(t.consumer, "t", NULL, 0, CONSUMER_FROM_BEGINNING, 0));
+        scene_run(&t.scene, 10 * USEC_PER_SEC);
+        ASSERT_EQ(consumer_take(t.consumer, 100), 0);
+        ASSERT_GT(n_lies, 10);
+        ASSERT_LT(n_lies, 100);
+        t.scene.node.lie = NULL;
+        scene_run(&t.scene, USEC_PER_SEC);
+        ASSERT_EQ(consumer_take(t.consumer, 100), (int) N_MESSAGES);
+        run_end(&t);
+}
