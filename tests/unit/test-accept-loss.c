@@ -213,6 +213,63 @@ TEST(a_log_that_lost_its_end_is_accepted_and_producers_are_forgotten) {
         sim_disk_free(disk);
 }
 
+/* What a start would make of the newest checkpoint. */
+static struct state *load_newest(struct sim_disk *disk, const char *dir, uint64_t shard) {
+        struct checkpoint c = {};
+        struct state *state;
+
+        ASSERT_OK(state_new(&state));
+        ASSERT_EQ(checkpoint_load(sim_disk_io(disk), dir, shard, &c, NULL), 1);
+        ASSERT_OK(state_decode(state, c.body, c.body_bytes));
+        checkpoint_done(&c);
+        return state;
+}
+
+TEST(of_a_partition_of_which_nothing_is_left_no_offset_is_given_again) {
+        uint64_t next[SAMPLE_PARTITIONS + 1];
+        struct sample_node n;
+        struct sim_disk *disk = sample_disk(&n, 1);
+        char **names;
+        size_t n_names;
+
+        ASSERT_OK(sim_disk_peek_list(disk, SAMPLE_SHARD, &names, &n_names));
+        for (size_t i = 0; i < n_names; i++)
+                if (strncmp(names[i], "checkpoint-", 11) == 0 || strstr(names[i], ".idx")) {
+                        _cleanup_(mem_freep) char *path =
+                                mem_asprintf(SAMPLE_SHARD "/%s", names[i]);
+
+                        ASSERT_OK(io_unlink(sim_disk_io(disk), path));
+                }
+        io_names_free(names, n_names);
+        spoil(disk, CLOSED_FILE, 4096, size_of(disk, CLOSED_FILE) - 4096, 1);
+        spoil(disk, OPEN_FILE, 4096, size_of(disk, OPEN_FILE) - 4096, 2);
+
+        ASSERT_FALSE(start(disk, next));
+        ASSERT_EQ(accept(disk), 1);
+        check_accepted(disk, &n);
+        sample_node_done(&n);
+        sim_disk_free(disk);
+}
+
+TEST(ids_that_lost_topics_may_have_had_are_not_given_again) {
+        const char *const file = SAMPLE_META "/00000000000000000001.log";
+        struct sample_node n;
+        struct sim_disk *disk = sample_disk(&n, 1);
+        struct state *state;
+
+        /* Topic "two", with ids 2 and 3, is in the last group, and nowhere else. */
+        ASSERT_OK(io_unlink(sim_disk_io(disk), SAMPLE_META "/checkpoint-00000000000000000003"));
+        spoil(disk, file, size_of(disk, file) - 4096 - 512, 512, 1);
+        ASSERT_EQ(accept(disk), 1);
+        state = load_newest(disk, SAMPLE_META, 0);
+        ASSERT_NULL(state_topic(state, "two"));
+        ASSERT_GE(state->next_partition_id, 4);
+        state_free(state);
+        ASSERT_EQ(accept(disk), 0);
+        sample_node_done(&n);
+        sim_disk_free(disk);
+}
+
 TEST(whatever_is_damaged_what_was_given_is_not_given_again, .timeout_sec = 120) {
         unsigned n_accepted = 0;
 
