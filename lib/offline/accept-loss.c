@@ -668,9 +668,9 @@ static int write_checkpoint(struct io *io, struct work *w) {
         int r;
 
         if (w->shard.number == 0) /* topics that are lost had ids: as many as would fit (I2) */
-                w->state->next_partition_id += (w->shard.n_lost_entries +
-                                                w->shard.n_bad_bytes / ENTRY_HEADER_BYTES + 1) *
-                                               PARTITIONS_PER_TOPIC_MAX;
+                w->state->next_partition_id +=
+                        (w->shard.n_lost_entries + w->shard.n_bad_bytes / ENTRY_HEADER_BYTES + 1) *
+                        PARTITIONS_PER_TOPIC_MAX;
         w->state->index = w->last_index;
         w->state->term = w->term;
         if (w->shard.forgets_producers)

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "drmqd/core/shard.h"
 #include "offline/walk.h"
+#include "tests/lib/broker-fixture.h"
 #include "tests/lib/test.h"
 #include "tests/sim/disk.h"
 #include "tests/unit/test-node-samples.h"
@@ -189,6 +190,18 @@ TEST(a_gap_behind_the_checkpoint_is_accepted) {
         sim_disk_free(disk);
 }
 
+/* What a start would make of the newest checkpoint. */
+static struct state *load_newest(struct sim_disk *disk, const char *dir, uint64_t shard) {
+        struct checkpoint c = {};
+        struct state *state;
+
+        ASSERT_OK(state_new(&state));
+        ASSERT_EQ(checkpoint_load(sim_disk_io(disk), dir, shard, &c, NULL), 1);
+        ASSERT_OK(state_decode(state, c.body, c.body_bytes));
+        checkpoint_done(&c);
+        return state;
+}
+
 TEST(a_log_that_lost_its_end_is_accepted_and_producers_are_forgotten) {
         uint64_t next[SAMPLE_PARTITIONS + 1];
         struct sample_node n;
@@ -196,7 +209,25 @@ TEST(a_log_that_lost_its_end_is_accepted_and_producers_are_forgotten) {
         struct accept_loss *a;
         const struct accept_shard *shards;
         size_t n_shards;
+        struct slice batch = broker_batch(/* producer_id= */ 4711, 0, 0, 1, 10);
+        struct entry_slice slice = {
+                .partition_id = 1,
+                .base_offset = n.next_offset[1]++,
+                .batch = batch.data,
+                .batch_bytes = (uint32_t) batch.size,
+        };
+        struct state *state;
 
+        ASSERT_OK(state_apply(n.state,
+                              &(struct entry){
+                                      .index = n.state->index + 1,
+                                      .term = 1,
+                                      .kind = ENTRY_PRODUCE,
+                                      .slices = &slice,
+                                      .n_slices = 1,
+                              }));
+        slice_done(&batch);
+        ASSERT_EQ(n.state->producers.n_nodes, 1);
         sample_checkpoint(sim_disk_io(disk), SAMPLE_SHARD, 1, n.state);
         ASSERT_OK(io_unlink(sim_disk_io(disk), OPEN_FILE));
         ASSERT_FALSE(start(disk, next));
@@ -208,21 +239,12 @@ TEST(a_log_that_lost_its_end_is_accepted_and_producers_are_forgotten) {
         ASSERT_TRUE(shards[1].forgets_producers);
         ASSERT_EQ(accept_loss_run(a), 1);
         accept_loss_free(a);
+        state = load_newest(disk, SAMPLE_SHARD, 1);
+        ASSERT_EQ(state->producers.n_nodes, 0);
+        state_free(state);
         check_accepted(disk, &n);
         sample_node_done(&n);
         sim_disk_free(disk);
-}
-
-/* What a start would make of the newest checkpoint. */
-static struct state *load_newest(struct sim_disk *disk, const char *dir, uint64_t shard) {
-        struct checkpoint c = {};
-        struct state *state;
-
-        ASSERT_OK(state_new(&state));
-        ASSERT_EQ(checkpoint_load(sim_disk_io(disk), dir, shard, &c, NULL), 1);
-        ASSERT_OK(state_decode(state, c.body, c.body_bytes));
-        checkpoint_done(&c);
-        return state;
 }
 
 TEST(of_a_partition_of_which_nothing_is_left_no_offset_is_given_again) {
