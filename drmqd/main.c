@@ -270,6 +270,9 @@ int main(int argc, char **argv) {
         (void) journal_set_sink();
         /* The threads allocate little: one arena for all keeps an idle daemon small. */
         (void) mallopt(M_ARENA_MAX, 1);
+        /* What was a peak goes back: large requests at once, others where so much is free. */
+        (void) mallopt(M_MMAP_THRESHOLD, 4 << 20);
+        (void) mallopt(M_TRIM_THRESHOLD, 16 << 20);
 
         r = run(argc, argv);
         arguments_done();

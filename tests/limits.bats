@@ -124,7 +124,7 @@ between() { # LOW N HIGH
         diff <(cut -d' ' -f1 "$BATS_TEST_TMPDIR/page" | sort -u) \
                 <(drmqctl config show --json | jq -r 'select(.key | startswith("limits.")).key' | sort)
         while read -r key name; do
-                grep -q "^$name[ {]" "$BATS_TEST_TMPDIR/metrics" || {
+                grep -qE "^$name( |\\{)" "$BATS_TEST_TMPDIR/metrics" || {
                         echo "$key: there is no $name" >&2
                         return 1
                 }

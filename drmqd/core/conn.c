@@ -551,8 +551,8 @@ static void conn_watch_taking(struct conn *c) {
         usec_t due_usec = usec_add(c->unread_usec, idle_usec);
 
         if (c->fetched_bytes > 0)
-                due_usec = MIN(due_usec,
-                               usec_add(io_now(c->broker->io), idle_usec / UNREAD_PATIENCE));
+                due_usec =
+                        MIN(due_usec, usec_add(io_now(c->broker->io), idle_usec / UNREAD_PATIENCE));
         if (io_timer_set(c->broker->io, &c->unread, due_usec) < 0)
                 conn_close(c, CONN_END_MEMORY);
 }

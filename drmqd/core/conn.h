@@ -70,7 +70,7 @@ struct conn {
         struct io_timer idle;
         usec_t begun_usec; /* when the frame that is arriving began; 0: none is */
         struct io_timer unread;
-        usec_t unread_usec; /* since when nothing is taken of what waits to be sent */
+        usec_t unread_usec;    /* since when nothing is taken of what waits to be sent */
         size_t charged_bytes;  /* for the frame that is arriving */
         size_t held_bytes;     /* of broker.held_bytes */
         size_t fetched_bytes;  /* of the fetch budget, in out */

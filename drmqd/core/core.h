@@ -86,7 +86,7 @@ struct broker {
         struct list waiting_jobs;    /* fetches that have their charge, and wait for a job */
         size_t waiting_job_bytes;    /* what they have charged */
         unsigned n_fetch_jobs;
-        struct list all_queries;     /* offsets.c */
+        struct list all_queries; /* offsets.c */
 
         struct metrics metrics;
         struct snapshots *snapshots; /* snapshot.c */

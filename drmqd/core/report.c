@@ -225,13 +225,13 @@ static void report_budgets(struct report *r) {
                       "Small requests that are not yet answered.",
                       "What they may take: an eighth of limits.request_bytes, beside it.",
                       &b->small_requests);
-        report_budget(r,
-                      "drmq_partial_requests_used_bytes",
-                      "drmq_partial_requests_limit_bytes",
-                      "Buffers that hold a part of a small request.",
-                      "Past this they shrink to what they hold.",
-                      &(struct budget){ .used_bytes = b->held_bytes,
-                                        .limit_bytes = HELD_BYTES_MAX });
+        report_budget(
+                r,
+                "drmq_partial_requests_used_bytes",
+                "drmq_partial_requests_limit_bytes",
+                "Buffers that hold a part of a small request.",
+                "Past this they shrink to what they hold.",
+                &(struct budget){ .used_bytes = b->held_bytes, .limit_bytes = HELD_BYTES_MAX });
         report_budget(r,
                       "drmq_answers_used_bytes",
                       "drmq_answers_limit_bytes",
