@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "drmq-snapshot/holding.h"
+#include "drmq-snapshot/segments.h"
 #include "drmq-snapshot/source.h"
 
 #define LEVEL_DEFAULT 1
@@ -20,6 +21,20 @@ struct snapshot_source *snapshot_source_free(struct snapshot_source *s) {
         if (s)
                 s->ops->free(s);
         return NULL;
+}
+
+/* The log in what is written, checked up to the first damage. */
+struct check {
+        struct segments segments;
+        bool is_damaged;
+};
+
+/* @r: what an event of segments_events said. Return: 0; -ENOMEM. */
+static int check_took(struct check *c, int r) {
+        if (r == -ENOMEM)
+                return r;
+        c->is_damaged = c->is_damaged || r < 0;
+        return 0;
 }
 
 static int write_text(struct archive_out *o, const struct manifest *m, const char *name) {
@@ -42,6 +57,7 @@ static int write_file(struct archive_out *o,
                       struct snapshot_source *s,
                       size_t i,
                       uint8_t *buffer,
+                      struct check *c,
                       struct progress *progress,
                       struct progress_state *state) {
         struct manifest_file *f = s->contents->files + i;
@@ -52,6 +68,11 @@ static int write_file(struct archive_out *o,
         if (r < 0)
                 return r;
         f->crc = 0;
+        if (!c->is_damaged) {
+                r = check_took(c, segments_events.on_file(&c->segments, i));
+                if (r < 0)
+                        return r;
+        }
         while (pos < f->n_bytes) {
                 size_t n = (size_t) MIN((uint64_t) READ_BYTES, f->n_bytes - pos), n_read;
 
@@ -64,6 +85,8 @@ static int write_file(struct archive_out *o,
                         return log_error_errno(-EBADMSG, "%s is shorter than it was", f->path);
                 f->crc = crc32c(f->crc, buffer, n);
                 r = archive_out_data(o, buffer, n);
+                if (r >= 0 && !c->is_damaged)
+                        r = check_took(c, segments_events.on_data(&c->segments, i, buffer, n));
                 if (r < 0)
                         return r;
                 pos += n;
@@ -71,10 +94,13 @@ static int write_file(struct archive_out *o,
                 state->done = state->n_bytes;
                 progress_update(progress, state);
         }
-        return 0;
+        return c->is_damaged ? 0 : check_took(c, segments_events.on_file_end(&c->segments, i));
 }
 
-static int write_archive(struct archive_out *o, struct snapshot_source *s, const struct tool *t) {
+static int write_archive(struct archive_out *o,
+                         struct snapshot_source *s,
+                         struct check *c,
+                         const struct tool *t) {
         _cleanup_(mem_freep) uint8_t *buffer = mem_alloc(READ_BYTES);
         struct progress_state state = {};
         struct progress progress;
@@ -87,11 +113,14 @@ static int write_archive(struct archive_out *o, struct snapshot_source *s, const
                       t->progress ? PROGRESS_ALWAYS : PROGRESS_NEVER,
                       "files",
                       s->contents->n_bytes);
+        (void) segments_events.on_contents(&c->segments, s->contents);
         r = write_text(o, s->contents, MANIFEST_CONTENTS_NAME);
         for (size_t i = 0; r >= 0 && i < s->contents->n_files; i++) {
-                r = write_file(o, s, i, buffer, &progress, &state);
+                r = write_file(o, s, i, buffer, c, &progress, &state);
                 state.n++;
         }
+        if (r >= 0 && !c->is_damaged)
+                r = check_took(c, segments_end(&c->segments));
         s->contents->has_checksums = true;
         if (r >= 0)
                 r = write_text(o, s->contents, MANIFEST_NAME);
@@ -107,6 +136,7 @@ static int write_archive(struct archive_out *o, struct snapshot_source *s, const
 static int create_archive(const struct tool *t) {
         _cleanup_(archive_out_freep) struct archive_out *o = NULL;
         _cleanup_(snapshot_source_freep) struct snapshot_source *s = NULL;
+        struct check c = {};
         int r;
 
         /* First what may be refused: nothing is made for nothing. */
@@ -116,7 +146,8 @@ static int create_archive(const struct tool *t) {
         r = t->dir ? snapshot_source_of_directory(t, &s) : snapshot_source_of_node(t, &s);
         if (r != 0)
                 return r;
-        r = write_archive(o, s, t);
+        r = write_archive(o, s, &c, t);
+        segments_done(&c.segments);
         if (r == -EPIPE)
                 return log_error_errno(r, "Nobody reads the archive any more");
         if (r < 0)
@@ -132,9 +163,14 @@ static int create_archive(const struct tool *t) {
                         .n_file_bytes = archive_out_bytes(o),
                 };
 
-                return held_print_created(&h, t->form);
+                r = held_print_created(&h, t->form);
         }
-        return 0;
+        if (c.is_damaged) {
+                log_error(
+                        "The archive is as the log was, and that was damaged: it cannot be restored");
+                return r < 0 ? r : -EBADMSG;
+        }
+        return r;
 }
 
 int create_run(_unused_ char **args, _unused_ size_t n_args, void *userdata) {

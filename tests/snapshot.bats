@@ -302,7 +302,10 @@ nothing_left() {
         stop_drmqd bad
         first=$dir/data/shard-1/00000000000000000001.log
         printf '\xff\xfe\xfd' | dd of="$first" bs=1 seek=100000 conv=notrunc status=none
-        drmq-snapshot create --dir "$dir/data" --to a
+        run_timeout drmq-snapshot create --dir "$dir/data" --to a
+        expect 1
+        says 'shard-1/00000000000000000001.log is damaged at byte'
+        says 'cannot be restored'
         drmq-snapshot inspect a >/dev/null
         run_timeout drmq-snapshot verify a
         expect 1
