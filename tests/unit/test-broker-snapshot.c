@@ -396,6 +396,39 @@ TEST(what_retention_takes_meanwhile_is_not_taken_for_damage) {
         broker_fixture_done(&f);
 }
 
+TEST(a_checkpoint_of_what_came_later_is_not_in_it) {
+        Drmq__Proto__SnapshotCreateRequest create = DRMQ__PROTO__SNAPSHOT_CREATE_REQUEST__INIT;
+        _cleanup_(broker_reply_freep) struct broker_reply *r = NULL;
+        struct broker_fixture f, g;
+        struct broker_client c, d;
+        uint64_t id, creating;
+        struct shard *s;
+
+        begin(&f, &c, 23);
+        id = broker_client_topic(&c, "a", 1);
+        (void) broker_client_produce(&c, id, 5, 100);
+        sim_disk_fail(f.disk, SIM_DISK_OPEN, "shard-0/next", 1, ENOSPC);
+        create.name = (char *) "s";
+        creating = broker_client_send(&c, FRAME_SNAPSHOT_CREATE, &create, NULL, 0, NULL, 0);
+        broker_fixture_run(&f, 100 * USEC_PER_MSEC);
+        (void) broker_client_produce(&c, id, 5, 100);
+        s = f.broker->shards[SHARD_DATA];
+        ASSERT_OK(shard_checkpoint(s));
+        broker_fixture_run(&f, 500 * USEC_PER_MSEC);
+        ASSERT_EQ(s->checkpoint_index, shard_log_last_index(s->log));
+        ASSERT_NULL(broker_client_take(&c, creating));
+
+        r = broker_client_wait(&c, creating);
+        ASSERT_EQ(broker_reply_error(r), DRMQ_ERROR_NONE);
+        restore(&c, "s", &g, 24);
+        broker_client_connect(&d, &g);
+        ASSERT_EQ(broker_client_read(&d, id, 0), 5);
+        broker_client_end(&d);
+        broker_fixture_done(&g);
+        broker_client_end(&c);
+        broker_fixture_done(&f);
+}
+
 /* Whether that has been answered by now, and without an error. */
 static bool was_done(struct broker_client *c, uint64_t correlation) {
         _cleanup_(broker_reply_freep) struct broker_reply *r = broker_client_take(c, correlation);
