@@ -357,10 +357,11 @@ passed() {
                 $in = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
                 $out = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ARGV[0]) or die;
                 $out->blocking(0);
+                alarm 60; # if nobody ends it
                 1 while $out->send("x");
                 print "full\n";
                 close STDOUT;
-                <STDIN>' "$dir/notify" < <(exec sleep 60 3>&-) >"$dir/full" 3>&- &
+                select undef, undef, undef, undef' "$dir/notify" </dev/null >"$dir/full" 3>&- &
         full=$!
         wait_until grep -q full "$dir/full"
         NOTIFY_SOCKET=$dir/notify WATCHDOG_USEC=100000 drmqd --node "$topic" --data-dir "$data" --listen "unix:$socket" --port 0 \
