@@ -125,7 +125,7 @@ help:
 	@echo 'make check-threads        the library in several threads, under the thread sanitizer'
 	@echo 'make check-valgrind       the unit tests under valgrind'
 	@echo 'make soak                 the simulator on further seeds, for SOAK=$(SOAK) from SOAK_FIRST=$(SOAK_FIRST) on'
-	@echo 'make fuzz                 each fuzz target (FUZZ_TARGETS=) for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_RUNS= executions,'
+	@echo 'make fuzz                 each fuzz target (FUZZ_TARGETS=) for FUZZ_SECONDS=$(FUZZ_SECONDS), or FUZZ_RUNS= executions (recovery: a thousandth),'
 	@echo '                          with clang; FUZZ_SANITIZE=none is for volume'
 	@echo 'make COVERAGE=1 coverage  all tests, then what they reach of each file'
 	@echo 'make lint, make format    rules of the house; formatting applied'
