@@ -128,8 +128,9 @@ n_log_bytes() {
         for ((i = 0; i < 20; i++)); do
                 wait_acked 5000
                 n=$(n_log_bytes)
-                # two segments more: one that is being closed, one that is prepared
-                [ "$n" -le $(((16 + 4) * 1024 * 1024)) ] || { echo "$n bytes"; ls -l "$data/shard-1"; false; }
+                # What goes waits for a checkpoint, and the load does not wait for it: a slow machine is further behind, but
+                # not by as much again.
+                [ "$n" -le $((2 * 16 * 1024 * 1024)) ] || { echo "$n bytes"; ls -l "$data/shard-1"; false; }
         done
 
         kill -TERM "$load_pid"
