@@ -126,6 +126,9 @@ memory_is_back() { # MIB
 }
 
 @test "large requests of several senders" {
+        # A node of its own: what crowds left free in the heap of the other hides how much comes back.
+        stop_drmqd
+        start_drmqd
         head -c 15000000 /dev/urandom | base64 -w 7000000 >"$BATS_TEST_TMPDIR/in"
         for i in 1 2 3 4; do
                 drmq-send "$topic" <"$BATS_TEST_TMPDIR/in" 3>&- &
