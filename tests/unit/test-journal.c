@@ -42,7 +42,7 @@ static void enter_namespace(void) {
                 snprintf(map, sizeof(map), "%u %u 1", gid, gid);
                 write_file("/proc/self/gid_map", map);
         }
-        ASSERT_OK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ? -errno : 0);
+        ASSERT_OK(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ? -errno : 0);
         ASSERT_OK(mount("tmpfs", "/run", "tmpfs", 0, "mode=755") < 0 ? -errno : 0);
         ASSERT_OK(mkdir("/run/systemd", 0755) < 0 ? -errno : 0);
         ASSERT_OK(mkdir(JOURNAL_DIR, 0755) < 0 ? -errno : 0);
